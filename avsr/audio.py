@@ -1,0 +1,59 @@
+"""Waveform to log-mel features, on the toolkit's time base."""
+
+# B batch, S samples, T video frames, K = 4 T feature frames, F mel bands
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from avsr.units import FEATURES_PER_FRAME, HOP_SAMPLES, SAMPLE_RATE_HZ, WINDOW_SAMPLES
+from avsr.units import SAMPLES_PER_FRAME as FRAME
+
+POWER_FLOOR = 1e-6  # of a [-1, 1] signal's mel power: about the noise of 16-bit sound
+FFT_SIZE = 512
+
+
+@lru_cache(maxsize=4)
+def _mel_filters(num_mels: int) -> Tensor:
+    from torchaudio.functional import melscale_fbanks
+
+    return melscale_fbanks(
+        FFT_SIZE // 2 + 1, 20.0, SAMPLE_RATE_HZ / 2, num_mels, SAMPLE_RATE_HZ, mel_scale="htk"
+    )
+
+
+def log_mel(waveform: Tensor, num_mels: int = 80) -> Tensor:
+    """Log-mel spectrogram with exactly four frames for each 25 fps video frame.
+
+    Frame k is a 25 ms Hann window centred on sample 160 k + 80; outside the signal there are zeros.
+    The waveform is first cut into whole video frames, the last one filled with zeros, so that an
+    utterance alone and the same utterance zero-padded in a batch give the same frames.
+
+    Args:
+        waveform: float (B, S) at 16 kHz in [-1, 1], S >= 1; padding must be zeros.
+        num_mels: number of HTK mel bands from 20 Hz to 8 kHz.
+
+    Returns:
+        float32 (B, 4 * ceil(S / 640), num_mels): natural log of the mel power, floored.
+
+    Raises:
+        ValueError: not two-dimensional, or no samples.
+    """
+    if waveform.ndim != 2 or waveform.shape[1] == 0:
+        raise ValueError(
+            f"log_mel takes (B, S) with S >= 1, got shape {tuple(waveform.shape)}; "
+            "add a batch axis, or give a file with sound in it"
+        )
+    num_frames = -(-waveform.shape[1] // FRAME)
+    margin = (WINDOW_SAMPLES - HOP_SAMPLES) // 2
+    right = num_frames * FRAME - waveform.shape[1] + margin
+    padded = torch.nn.functional.pad(waveform.float(), (margin, right))
+    windows = padded.unfold(1, WINDOW_SAMPLES, HOP_SAMPLES)
+    windows = windows[:, : num_frames * FEATURES_PER_FRAME]
+    hann = torch.hann_window(WINDOW_SAMPLES, device=waveform.device)
+    power = torch.fft.rfft(windows * hann, n=FFT_SIZE).abs().square() / WINDOW_SAMPLES
+    mel = power @ _mel_filters(num_mels).to(waveform.device)
+    return mel.clamp_min(POWER_FLOOR).log()
