@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Modality = Literal["audio", "video", "audio_visual"]
 VisualSource = Literal[
@@ -124,3 +127,45 @@ class ErrorCounts:
             self.deletions + other.deletions,
             self.reference_length + other.reference_length,
         )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Utterances padded to one length, on the 25 fps time base.
+
+    B batch, T frames, F mel bands, P lip points, U tokens. A stream that no utterance has is
+    ``None``; one that only some have is marked per utterance and frame by its presence.
+    """
+
+    utterance_ids: tuple[str, ...]
+    lengths: Tensor  # (B,) int64, frames
+    features: Tensor | None  # (B, 4 T, F) float32 log-mel
+    mouth_crops: Tensor | None  # (B, T, H, W) uint8 gray
+    lips: Tensor | None  # (B, T, P, 3) float32 mm
+    audio_present: Tensor  # (B,) bool
+    crops_present: Tensor  # (B, T) bool: the stream is used and the frame was tracked
+    lips_present: Tensor  # (B, T) bool
+    tokens: Tensor | None = None  # (B, U) int64, 0 after the end
+    token_lengths: Tensor | None = None  # (B,) int64
+
+    def streams(self, valid_mask: Tensor) -> dict[Any, tuple[Tensor, Tensor]]:
+        """Values and presence (B, T) of each stream that at least one utterance has."""
+        present = {
+            "audio": (self.features, self.audio_present[:, None] & valid_mask),
+            "crops": (self.mouth_crops, self.crops_present & valid_mask),
+            "lips": (self.lips, self.lips_present & valid_mask),
+        }
+        return {name: (x, there) for name, (x, there) in present.items() if x is not None}
+
+    def to(self, device: Any) -> Batch:
+        """The batch on another device."""
+        moved = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            moved[field.name] = value if value is None or isinstance(value, tuple) else value.to(device)
+        return Batch(**moved)
+
+    @property
+    def num_targets(self) -> int:
+        """Tokens of the batch."""
+        return 0 if self.token_lengths is None else int(self.token_lengths.sum())

@@ -1,0 +1,112 @@
+"""Masked building blocks: an utterance alone and inside a padded batch give the same output.
+
+The one mask of the toolkit is ``valid_mask`` (B, T) bool, True = a real frame. Nothing here uses
+statistics over a batch, so a result never depends on an utterance's neighbours.
+"""
+
+# B batch, T frames, D width, N heads, C channels of one head
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def masked(x: Tensor, valid_mask: Tensor) -> Tensor:
+    """Zeros where ``valid_mask`` (B, T) is False in ``x`` (B, T, ...)."""
+    return x * valid_mask.view(*valid_mask.shape, *([1] * (x.ndim - 2))).to(x.dtype)
+
+
+def mask_of_lengths(lengths: Tensor, num_frames: int) -> Tensor:
+    """bool (B, num_frames), True before each of ``lengths`` (B,)."""
+    return torch.arange(num_frames, device=lengths.device)[None] < lengths[:, None]
+
+
+def rotate(x: Tensor) -> Tensor:
+    """Rotary position embedding (Su et al. 2021, arXiv 2104.09864, eq. 34) of (B, N, T, C)."""
+    half = x.shape[-1] // 2
+    frequencies = 10_000.0 ** (-torch.arange(half, device=x.device) / half)
+    angles = torch.arange(x.shape[-2], device=x.device)[:, None] * frequencies
+    cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+    first, second = x[..., :half], x[..., half:]
+    return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention over the valid frames, with rotary positions."""
+
+    def __init__(self, width: int, num_heads: int, dropout: float) -> None:
+        super().__init__()
+        if width % (2 * num_heads):
+            raise ValueError(
+                f"width {width} must be a multiple of 2 x {num_heads} heads for rotary positions"
+            )
+        self.num_heads, self.dropout = num_heads, dropout
+        self.norm = nn.LayerNorm(width)
+        self.to_qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, valid_mask: Tensor) -> Tensor:
+        batch, frames, width = x.shape
+        qkv = self.to_qkv(self.norm(x)).view(batch, frames, 3, self.num_heads, -1)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        attended = F.scaled_dot_product_attention(
+            rotate(query),
+            rotate(key),
+            value,
+            attn_mask=valid_mask[:, None, None, :],
+            dropout_p=self.dropout if self.training else 0.0,
+        )
+        return self.out(attended.transpose(1, 2).reshape(batch, frames, width))
+
+
+class ConvolutionModule(nn.Module):
+    """The Conformer's convolution module with layer norm for batch norm, which leaks padding."""
+
+    def __init__(self, width: int, kernel: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.expand = nn.Linear(width, 2 * width)
+        self.depthwise = nn.Conv1d(width, width, kernel, padding=kernel // 2, groups=width)
+        self.depthwise_norm = nn.LayerNorm(width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, valid_mask: Tensor) -> Tensor:
+        gated = masked(F.glu(self.expand(self.norm(x)), dim=-1), valid_mask)
+        mixed = self.depthwise(gated.transpose(1, 2)).transpose(1, 2)
+        return self.out(F.silu(self.depthwise_norm(mixed)))
+
+
+class FeedForward(nn.Sequential):
+    """Position-wise feed-forward module, pre-norm, four times as wide inside."""
+
+    def __init__(self, width: int, dropout: float, factor: int = 4) -> None:
+        super().__init__(
+            nn.LayerNorm(width),
+            nn.Linear(width, factor * width),
+            nn.SiLU(),
+            nn.Dropout(dropout),
+            nn.Linear(factor * width, width),
+        )
+
+
+class ConformerBlock(nn.Module):
+    """Conformer block (Gulati et al. 2020, arXiv 2005.08100, eq. 1), padding-exact."""
+
+    def __init__(self, width: int, num_heads: int, kernel: int, dropout: float) -> None:
+        super().__init__()
+        self.first_half = FeedForward(width, dropout)
+        self.attention = SelfAttention(width, num_heads, dropout)
+        self.convolution = ConvolutionModule(width, kernel)
+        self.second_half = FeedForward(width, dropout)
+        self.norm = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, valid_mask: Tensor) -> Tensor:
+        """Map (B, T, D) to (B, T, D); invalid frames come out as zeros."""
+        x = x + 0.5 * self.dropout(self.first_half(x))
+        x = x + self.dropout(self.attention(x, valid_mask))
+        x = x + self.dropout(self.convolution(x, valid_mask))
+        x = x + 0.5 * self.dropout(self.second_half(x))
+        return masked(self.norm(x), valid_mask)

@@ -1,0 +1,123 @@
+"""The audio-visual recogniser: three stream encoders, fusion, Conformer layers, CTC logits."""
+
+# B batch, T frames at 25 fps, F mel bands, P lip points, D width, K vocabulary with blank 0
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from avsr.models.audio_encoder import AudioEncoder
+from avsr.models.fusion import STREAMS, Fusion, Stream
+from avsr.models.layers import ConformerBlock, mask_of_lengths
+from avsr.models.motion_encoder import MotionEncoder
+from avsr.models.video_encoder import VideoEncoder
+from avsr.units import LIP_POINTS
+
+if TYPE_CHECKING:
+    from avsr.schema import Batch
+
+
+@dataclass(frozen=True)
+class RecognizerConfig:
+    """Shape of a recogniser."""
+
+    vocabulary_size: int  # K, the CTC blank included
+    streams: tuple[Stream, ...] = STREAMS  # what the network can take; each may be missing
+    num_mels: int = 80
+    width: int = 144  # D
+    num_heads: int = 4
+    stream_layers: int = 1  # Conformer layers of each stream before the fusion
+    fused_layers: int = 4  # Conformer layers after it
+    kernel: int = 15  # frames of the depthwise convolution: 0.6 s
+    video_channels: tuple[int, ...] = (24, 48, 96, 128)  # stem and residual blocks
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.vocabulary_size < 2:
+            raise ValueError(
+                f"vocabulary_size {self.vocabulary_size} must be at least 2: blank and one piece"
+            )
+        if not self.streams or not set(self.streams) <= set(STREAMS):
+            raise ValueError(f"streams {self.streams} must be some of {', '.join(STREAMS)}")
+        if self.num_mels % 4:
+            raise ValueError(f"num_mels {self.num_mels} must be a multiple of 4")
+        if self.kernel % 2 == 0:
+            raise ValueError(f"kernel {self.kernel} must be odd, so that it has a middle frame")
+        if not 0.0 <= self.dropout < 1.0:
+            raise ValueError(f"dropout {self.dropout} must be in [0, 1)")
+
+
+class Recognizer(nn.Module):
+    """Audio-visual speech recogniser with a CTC head."""
+
+    def __init__(self, config: RecognizerConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, dropout = config.width, config.dropout
+        makers = {
+            "audio": lambda: AudioEncoder(config.num_mels, width),
+            "crops": lambda: VideoEncoder(width, config.video_channels, dropout),
+            "lips": lambda: MotionEncoder(LIP_POINTS, width, dropout),
+        }
+        self.encoders = nn.ModuleDict({name: makers[name]() for name in config.streams})
+        self.stream_layers = nn.ModuleDict(
+            {
+                name: nn.ModuleList(
+                    ConformerBlock(width, config.num_heads, config.kernel, dropout)
+                    for _ in range(config.stream_layers)
+                )
+                for name in config.streams
+            }
+        )
+        self.fusion = Fusion(config.streams, width, dropout)
+        self.layers = nn.ModuleList(
+            ConformerBlock(width, config.num_heads, config.kernel, dropout)
+            for _ in range(config.fused_layers)
+        )
+        self.to_logits = nn.Linear(width, config.vocabulary_size)
+
+    def encode(self, stream: Stream, values: Tensor, present: Tensor) -> Tensor:
+        """Encode one stream to (B, T, D).
+
+        Args:
+            stream: ``"audio"`` takes log-mel (B, 4 T, F), ``"crops"`` gray crops (B, T, H, W),
+                ``"lips"`` points (B, T, P, 3) in millimetres.
+            present: (B, T) bool, frames at which the stream is there.
+        """
+        x = self.encoders[stream](values, present)
+        for layer in self.stream_layers[stream]:  # type: ignore[union-attr]
+            x = layer(x, present)
+        return x
+
+    def recognize(
+        self, encoded: dict[Stream, tuple[Tensor, Tensor]], valid_mask: Tensor
+    ) -> Tensor:
+        """Logits (B, T, K) from encoded streams and their presence, see :class:`Fusion`."""
+        x = self.fusion(encoded, valid_mask)
+        for layer in self.layers:
+            x = layer(x, valid_mask)
+        return self.to_logits(x)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits (B, T, K) of a batch; streams that the batch lacks count as missing.
+
+        A stream is computed only for the utterances that have it.
+        """
+        num_frames = int(batch.lengths.max())
+        valid_mask = mask_of_lengths(batch.lengths, num_frames)
+        encoded: dict[Stream, tuple[Tensor, Tensor]] = {}
+        for name, (values, present) in batch.streams(valid_mask).items():
+            if name not in self.config.streams:
+                continue
+            rows = present.any(1)
+            some = self.encode(name, values[rows], present[rows]) if rows.any() else None
+            full = batch.lengths.new_zeros((*valid_mask.shape, self.config.width)).to(
+                self.to_logits.weight.dtype if some is None else some.dtype
+            )
+            if some is not None:
+                full[rows] = some
+            encoded[name] = (full, present)
+        return self.recognize(encoded, valid_mask)

@@ -1,0 +1,89 @@
+"""Mouth crops to one vector for each frame: a 3D stem and a light residual network.
+
+Group norm in place of batch norm: no statistic crosses a frame, so an utterance's result does not
+depend on its neighbours, its padding, or on how a batch is split.
+"""
+
+# B batch, T frames, H W image, C channels, D width, M = number of valid frames of the batch
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from avsr.models.layers import masked
+
+# Mean and deviation of gray mouth pixels in [0, 1], the convention of the field's lip readers.
+PIXEL_MEAN, PIXEL_STD = 0.421, 0.165
+STEM_FRAMES = 5
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions with group norm and a projected shortcut; halves H and W by stride 2."""
+
+    def __init__(self, channels_in: int, channels: int, stride: int, groups: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels_in, channels, 3, stride, padding=1, bias=False)
+        self.first_norm = nn.GroupNorm(groups, channels)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.second_norm = nn.GroupNorm(groups, channels)
+        self.shortcut = nn.Conv2d(channels_in, channels, 1, stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.first_norm(self.first(x)))
+        y = self.second_norm(self.second(y))
+        return F.relu(y + self.shortcut(x))
+
+
+class VideoEncoder(nn.Module):
+    """3D stem (5 frames) and residual blocks, run only on the valid frames.
+
+    The image is averaged 2x2 first: mouth crops of the usual corpora are enlarged from about half
+    their size, and the front-end is most of the recogniser's cost.
+
+    Args:
+        width: D.
+        channels: of the stem and of each residual block; each block but the first halves the image.
+        dropout: on the pooled features.
+    """
+
+    def __init__(self, width: int, channels: tuple[int, ...], dropout: float) -> None:
+        super().__init__()
+        groups = 8
+        # A 3D convolution whose time kernel spans 5 frames equals a 2D convolution of 5 stacked
+        # frames; the latter is faster on a CPU.
+        self.stem = nn.Conv2d(STEM_FRAMES, channels[0], 5, stride=2, padding=2, bias=False)
+        self.stem_norm = nn.GroupNorm(groups, channels[0])
+        self.blocks = nn.Sequential(
+            *(
+                ResidualBlock(before, after, 1 if index == 0 else 2, groups)
+                for index, (before, after) in enumerate(
+                    zip(channels[:-1], channels[1:], strict=True)
+                )
+            )
+        )
+        self.out = nn.Linear(channels[-1] * 4, width)
+        self.norm = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, mouth_crops: Tensor, valid_mask: Tensor) -> Tensor:
+        """Map gray crops (B, T, H, W) uint8, or float in [0, 1], to (B, T, D).
+
+        ``valid_mask`` (B, T) is False at padding and where no face was tracked; these frames count
+        as a gray image for their neighbours and come out as zeros.
+        """
+        x = mouth_crops.float()
+        if mouth_crops.dtype == torch.uint8:
+            x = x / 255.0
+        x = masked(F.avg_pool2d((x - PIXEL_MEAN) / PIXEL_STD, 2), valid_mask)
+        reach = STEM_FRAMES // 2
+        windows = F.pad(x, (0, 0, 0, 0, reach, reach)).unfold(1, STEM_FRAMES, 1)
+        chosen = windows[valid_mask].permute(0, 3, 1, 2).contiguous()  # (M, 5, H/2, W/2)
+        y = F.relu(self.stem_norm(self.stem(chosen)))
+        y = self.blocks(F.max_pool2d(y, 3, stride=2, padding=1))
+        # Four quadrants, not one mean: where in the crop lips and teeth are is the message.
+        y = self.norm(self.out(self.dropout(F.adaptive_avg_pool2d(y, 2).flatten(1))))
+        encoded = y.new_zeros(*valid_mask.shape, y.shape[-1])
+        encoded[valid_mask] = y
+        return encoded
