@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+import jiwer
 import numpy as np
 
 from avsr.schema import ErrorCounts
@@ -92,8 +93,6 @@ def word_errors(*, reference: str, hypothesis: str) -> ErrorCounts:
         return ErrorCounts(0, len(words), 0, 0)
     if not words:
         return ErrorCounts(0, 0, len(reference.split()), len(reference.split()))
-    import jiwer
-
     out = jiwer.process_words(" ".join(reference.split()), " ".join(words))
     return ErrorCounts(
         out.substitutions, out.insertions, out.deletions, out.hits + out.substitutions + out.deletions
@@ -110,8 +109,6 @@ def character_errors(*, reference: str, hypothesis: str) -> ErrorCounts:
         return ErrorCounts(0, len(hypothesis), 0, 0)
     if not hypothesis:
         return ErrorCounts(0, 0, len(reference), len(reference))
-    import jiwer
-
     out = jiwer.process_characters(reference, hypothesis)
     return ErrorCounts(
         out.substitutions, out.insertions, out.deletions, out.hits + out.substitutions + out.deletions
