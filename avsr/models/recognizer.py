@@ -32,7 +32,7 @@ class RecognizerConfig:
     stream_layers: int = 1  # Conformer layers of each stream before the fusion
     fused_layers: int = 4  # Conformer layers after it
     kernel: int = 15  # frames of the depthwise convolution: 0.6 s
-    video_channels: tuple[int, ...] = (24, 48, 96, 128)  # stem and residual blocks
+    video_channels: tuple[int, ...] = (16, 32, 64, 128)  # stem and residual blocks
     dropout: float = 0.1
 
     def __post_init__(self) -> None:

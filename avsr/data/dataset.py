@@ -1,0 +1,196 @@
+"""Prepared utterances as examples for the recogniser: features, crops, lips, tokens."""
+
+# T frames at 25 fps, F mel bands, P lip points, S samples
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from avsr.audio import log_mel
+from avsr.data.augment import (
+    MIRROR_ORDER,
+    AugmentConfig,
+    augment_crops,
+    crop_offsets,
+    hide_spans,
+    interpolate,
+    mask_features,
+    mirror_lips,
+    stretch_features,
+    stretch_index,
+)
+from avsr.data.manifest import decode_array
+from avsr.units import MODEL_CROP_SIZE
+
+if TYPE_CHECKING:
+    import datasets
+
+Mixer = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+LipChooser = Callable[[str, np.ndarray, np.random.Generator], np.ndarray]
+
+# Which streams a training utterance keeps, with weights: each single stream must be learned, and
+# the fused pairs in which it will be used. The visual streams, the harder ones, come most often.
+AUDIO_ONLY_MIX: tuple[tuple[tuple[str, ...], float], ...] = ((("audio",), 1.0),)
+AUDIO_VISUAL_MIX: tuple[tuple[tuple[str, ...], float], ...] = (
+    (("audio",), 0.2),
+    (("crops",), 0.3),
+    (("lips",), 0.1),
+    (("audio", "crops"), 0.2),
+    (("audio", "lips"), 0.15),
+    (("audio", "crops", "lips"), 0.05),
+)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One utterance ready to be collated; a stream that it lacks is ``None``."""
+
+    utterance_id: str
+    num_frames: int
+    features: np.ndarray | None  # (4 T, F) float32
+    mouth_crops: np.ndarray | None  # (T, 88, 88) uint8
+    lips: np.ndarray | None  # (T, P, 3) float32 mm
+    crops_valid: np.ndarray  # (T,) bool
+    lips_valid: np.ndarray  # (T,) bool
+    tokens: tuple[int, ...]
+
+
+def generator_of(seed: int, epoch: int, utterance_id: str) -> np.random.Generator:
+    """The random stream of one utterance in one epoch: independent of order, batch and process."""
+    digest = hashlib.sha256(f"{seed}/{epoch}/{utterance_id}".encode()).digest()
+    return np.random.default_rng(np.frombuffer(digest[:16], np.uint32))
+
+
+def features_of(waveform: np.ndarray, num_mels: int) -> np.ndarray:
+    """Log-mel (4 T, F) float32 of a waveform (S,)."""
+    tensor = torch.from_numpy(np.ascontiguousarray(waveform, dtype=np.float32))
+    return log_mel(tensor[None], num_mels)[0].numpy()
+
+
+class TrainingDataset:
+    """Augmented examples of a prepared split.
+
+    Args:
+        rows: a split from :func:`avsr.data.manifest.load_prepared`.
+        encode: text to token ids.
+        stream_mix: which streams an utterance keeps, with weights.
+        mix_noise: adds noise to a waveform (S,) float32; ``None`` trains on the speech as it is.
+        choose_lips: may replace the tracked lips of an utterance, for example by generated ones.
+        augment: strengths; ``None`` changes nothing.
+        num_mels: F.
+        seed: of every draw.
+    """
+
+    def __init__(
+        self,
+        rows: datasets.Dataset,
+        *,
+        encode: Callable[[str], list[int]],
+        stream_mix: Sequence[tuple[tuple[str, ...], float]],
+        mix_noise: Mixer | None,
+        augment: AugmentConfig | None,
+        choose_lips: LipChooser | None = None,
+        num_mels: int = 80,
+        seed: int = 0,
+    ) -> None:
+        self.rows, self.encode, self.seed, self.num_mels = rows, encode, seed, num_mels
+        self.mix_noise, self.choose_lips, self.augment = mix_noise, choose_lips, augment
+        self.stream_choices = [set(streams) for streams, _ in stream_mix]
+        weights = np.asarray([weight for _, weight in stream_mix], dtype=float)
+        if (weights < 0).any() or weights.sum() <= 0:
+            raise ValueError(f"stream weights {weights.tolist()} must be >= 0 with one above 0")
+        self.stream_weights = weights / weights.sum()
+        self.num_frames: list[int] = list(rows["num_frames"])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def example(self, index: int, epoch: int) -> Example:
+        """Utterance ``index`` as it looks in ``epoch``."""
+        row = self.rows[index]
+        rng = generator_of(self.seed, epoch, row["utterance_id"])
+        kept = self.stream_choices[rng.choice(len(self.stream_choices), p=self.stream_weights)]
+        return _build_example(
+            row,
+            kept,
+            self.encode,
+            self.num_mels,
+            _Changes(self.augment, self.mix_noise, self.choose_lips, rng),
+        )
+
+
+@dataclass(frozen=True)
+class _Changes:
+    augment: AugmentConfig | None
+    mix_noise: Mixer | None
+    choose_lips: LipChooser | None
+    rng: np.random.Generator
+
+
+def _build_example(
+    row: dict[str, Any],
+    kept: set[str],
+    encode: Callable[[str], list[int]],
+    num_mels: int,
+    changes: _Changes,
+) -> Example:
+    augment, rng = changes.augment, changes.rng
+    num_frames = row["num_frames"]
+    positions = (
+        stretch_index(num_frames, augment, rng) if augment else np.arange(num_frames, dtype=float)
+    )
+    nearest = np.rint(positions).astype(int)
+    valid = decode_array(row["video_valid"])[nearest]
+    mirrored = bool(augment and augment.flip and rng.random() < 0.5)
+    features = crops = lips = None
+    if "audio" in kept:
+        waveform = decode_array(row["audio"])
+        if changes.mix_noise is not None:
+            waveform = changes.mix_noise(waveform, rng)
+        if augment:
+            waveform = waveform * 10 ** (rng.uniform(-augment.gain_db, augment.gain_db) / 20)
+        features = features_of(waveform, num_mels)
+        if augment:
+            features = mask_features(stretch_features(features, positions), augment, rng)
+    if "crops" in kept:
+        crops = decode_array(row["mouth_crops"])
+        if augment:
+            crops = augment_crops(crops, augment, rng)[nearest]
+            crops = crops[:, :, ::-1] if mirrored else crops
+        else:
+            crops = middle_crop(crops)
+    if "lips" in kept:
+        lips = decode_array(row["lips"])
+        if changes.choose_lips is not None:
+            lips = changes.choose_lips(row["utterance_id"], lips, rng)
+        lips = interpolate(lips, positions)
+        if augment:
+            lips = mirror_lips(lips, MIRROR_ORDER) if mirrored else lips
+            lips = lips + rng.normal(0, augment.lip_noise_mm, lips.shape[1:])
+    crops_valid = lips_valid = valid
+    if augment:
+        spans = augment.time_masks, augment.time_mask_frames
+        crops_valid = hide_spans(valid, *spans, rng)
+        lips_valid = hide_spans(valid, *spans, rng)
+    return Example(
+        utterance_id=row["utterance_id"],
+        num_frames=len(positions),
+        features=features,
+        mouth_crops=crops,
+        lips=None if lips is None else lips.astype(np.float32),
+        crops_valid=crops_valid,
+        lips_valid=lips_valid,
+        tokens=tuple(encode(row["text"])),
+    )
+
+
+def middle_crop(crops: np.ndarray) -> np.ndarray:
+    """The middle 88x88 of stored crops (T, 96, 96)."""
+    top, left = crop_offsets(crops.shape[1], None)
+    return crops[:, top : top + MODEL_CROP_SIZE, left : left + MODEL_CROP_SIZE]

@@ -1,0 +1,59 @@
+"""Losses of the recogniser, as sums with their number of targets.
+
+A loss is a sum and a count, never a mean: the loop divides the sum over the whole update (all
+micro-batches, all processes) by the count over the whole update, so that the gradient does not
+depend on how the update was split.
+"""
+
+# B batch, T frames, K vocabulary with blank 0, U tokens
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class LossSum:
+    """A loss summed over its targets."""
+
+    total: Tensor  # scalar, differentiable
+    count: int  # number of targets in the sum
+    logs: dict[str, float] = field(default_factory=dict)  # further sums over the same targets
+
+
+def ctc_loss_sum(
+    logits: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor
+) -> LossSum:
+    """Connectionist temporal classification (Graves et al. 2006, eq. 8), in nats, summed.
+
+    Args:
+        logits: float (B, T, K), blank 0.
+        lengths: int (B,) frames of each utterance.
+        tokens: int (B, U) in [1, K), zeros after each utterance's end.
+        token_lengths: int (B,).
+
+    Returns:
+        the sum over the batch; the count is the number of tokens.
+
+    Raises:
+        ValueError: an utterance has more tokens, with the blanks that repeats need, than frames:
+            its loss would be infinite.
+    """
+    repeats = ((tokens[:, 1:] == tokens[:, :-1]) & (tokens[:, 1:] > 0)).sum(1)
+    impossible = (token_lengths + repeats > lengths).nonzero().flatten().tolist()
+    if impossible:
+        row = impossible[0]
+        raise ValueError(
+            f"utterance {row} of the batch has {int(token_lengths[row])} tokens and "
+            f"{int(repeats[row])} repeats for {int(lengths[row])} frames: no CTC path exists; "
+            "check its text, or use a larger vocabulary (fewer, longer pieces)"
+        )
+    # (T, B, K) in float32 also under bf16 autocast: the loss sums many small probabilities.
+    log_probabilities = logits.float().log_softmax(-1).transpose(0, 1)
+    total = F.ctc_loss(
+        log_probabilities, tokens, lengths, token_lengths, blank=0, reduction="sum"
+    )
+    return LossSum(total, int(token_lengths.sum()))

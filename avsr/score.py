@@ -1,0 +1,223 @@
+"""hypotheses.jsonl -> one results dict: counts, rates, intervals, comparisons, summaries, audit.
+
+Needs neither a GPU nor audio. The result is JSON-ready; its schema, version 1 (rates, differences
+and intervals are fractions, 0.05 is 5 %; ``None`` is absent, 0.0 dB is a level):
+
+``schema``, ``schema_version``
+    ``"avsr.results"``, 1.
+``provenance``
+    The fields of :class:`Provenance` plus ``hypotheses_sha256`` and ``normaliser_version``.
+``protocol``
+    The fields of :class:`Protocol` plus ``num_utterances``, ``num_speakers``, ``num_words``,
+    ``matched_noise`` {noise type: seen in training} and ``shared_noise_files`` (must be empty).
+``interval``
+    ``confidence``, ``method``, ``clustered_by`` ("speaker" | "utterance"), ``num_clusters``,
+    ``num_resamples``, ``seed``.
+``rows``
+    One for each arm (``system``, ``modality``, ``visual_source``) x ``noise_type`` x ``snr_db`` with
+    ``scope`` "pooled" (over seeds) or "seed" (``seed`` tells which): ``substitutions``,
+    ``insertions``, ``deletions``, ``words``, ``wer``, ``wer_low``, ``wer_high``, ``cer``, ``ser``
+    (these two with their interval in pooled rows), ``num_expected``, ``num_scored``, ``coverage``.
+``comparisons``
+    Arm against ``baseline`` arm on the same mixtures at one level: ``kind``
+    ("audio_visual_vs_audio" | "generated_vs_control"), ``wer``, ``baseline_wer``, ``difference``
+    (arm minus baseline, negative: the arm is better), ``difference_low``, ``difference_high``,
+    ``p_value`` (two-sided, not corrected for the number of comparisons), ``num_mixtures``.
+``summaries``
+    One for each arm: see :mod:`avsr.summaries`.
+``audit``
+    ``findings`` of :mod:`avsr.audit` and whether none is an ``error`` (``passed``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from avsr.audit import audit
+from avsr.conditions import (
+    Arm,
+    Bootstrap,
+    Cell,
+    ExpectedUtterance,
+    Protocol,
+    Provenance,
+    ScoringError,
+    expected_by_id,
+    read_cells,
+)
+from avsr.files import sha256_file
+from avsr.metrics import clustered_bootstrap, corpus_errors, paired_bootstrap
+from avsr.summaries import summarise
+from avsr.text import NORMALISER_VERSION, normalise
+
+__all__ = [
+    "SCHEMA",
+    "SCHEMA_VERSION",
+    "Bootstrap",
+    "ExpectedUtterance",
+    "Protocol",
+    "Provenance",
+    "ScoringError",
+    "baselines",
+    "score",
+]
+
+SCHEMA = "avsr.results"
+SCHEMA_VERSION = 1
+
+
+def score(
+    hypotheses: Path | str,
+    *,
+    expected: Iterable[ExpectedUtterance],
+    protocol: Protocol,
+    provenance: Provenance,
+    bootstrap: Bootstrap | None = None,
+) -> dict[str, Any]:
+    """Score a hypotheses file; the result's schema is this module's docstring.
+
+    A missing hypothesis counts as all deletions in every condition that has at least one
+    hypothesis; a condition without any has no row and stands in the audit.
+
+    Args:
+        hypotheses: JSONL of :class:`avsr.schema.Hypothesis`, in any order.
+        expected: the whole test list.
+        protocol: conditions that were to be decoded.
+        provenance: written into the result as it is.
+        bootstrap: resampling; the same inputs give the same result.
+
+    Raises:
+        ScoringError: no hypothesis, an utterance, noise type, level or seed outside the protocol, a
+            repeated hypothesis, or one whose speaker or reference is not the test list's.
+    """
+    settings = bootstrap or Bootstrap()
+    utterances = expected_by_id(expected)
+    cells = read_cells(hypotheses, utterances, protocol)
+    rows = [row for cell in cells for row in _rows(cell, settings)]
+    comparisons = _comparisons(cells, settings)
+    first = clustered_bootstrap(cells[0].words, seed=settings.seed, num_resamples=1)
+    noises = protocol.test_noises
+    return {
+        "schema": SCHEMA,
+        "schema_version": SCHEMA_VERSION,
+        "provenance": {
+            **asdict(provenance),
+            "hypotheses_sha256": sha256_file(hypotheses),
+            "normaliser_version": NORMALISER_VERSION,
+        },
+        "protocol": {
+            **asdict(protocol),
+            "num_utterances": len(utterances),
+            "num_speakers": len({one.speaker_id for one in utterances.values()}),
+            "num_words": sum(len(normalise(one.reference).split()) for one in utterances.values()),
+            "matched_noise": {name: name in protocol.training_noises for name in noises},
+            "shared_noise_files": sorted(
+                {file for files in noises.values() for file in files}
+                & {file for files in protocol.training_noises.values() for file in files}
+            ),
+        },
+        "interval": {
+            "method": "percentile bootstrap over clusters, all seeds of a cluster together",
+            "clustered_by": first.clustered_by,
+            "num_clusters": first.num_clusters,
+            **asdict(settings),
+        },
+        "rows": rows,
+        "comparisons": comparisons,
+        "summaries": summarise(cells, comparisons, protocol, settings),
+        "audit": audit(cells, rows, protocol, first.num_clusters),
+    }
+
+
+def _rows(cell: Cell, settings: Bootstrap) -> list[dict[str, Any]]:
+    pooled = {
+        **_row(cell, range(len(cell.words)), settings, intervals=("wer", "cer", "ser")),
+        "scope": "pooled",
+        "seed": None,
+    }
+    seeds = sorted({one.seed for one in cell.words if one.seed is not None})
+    rows = [pooled]
+    for seed in seeds:
+        of_seed = [index for index, one in enumerate(cell.words) if one.seed == seed]
+        rows.append({**_row(cell, of_seed, settings, ("wer",)), "scope": "seed", "seed": seed})
+    return rows
+
+
+def _row(
+    cell: Cell, mixtures: Sequence[int], settings: Bootstrap, intervals: Sequence[str]
+) -> dict[str, Any]:
+    words = corpus_errors(cell.words[index].errors for index in mixtures)
+    scored = sum(cell.hypotheses[index] is not None for index in mixtures)
+    row: dict[str, Any] = {
+        **asdict(cell.arm),
+        "noise_type": cell.noise_type,
+        "snr_db": cell.snr_db,
+        "substitutions": words.substitutions,
+        "insertions": words.insertions,
+        "deletions": words.deletions,
+        "words": words.reference_length,
+        "num_expected": len(mixtures),
+        "num_scored": scored,
+        "coverage": scored / len(mixtures),
+    }
+    for name, scores in (("wer", cell.words), ("cer", cell.characters), ("ser", cell.sentences)):
+        chosen = [scores[index] for index in mixtures]
+        row[name] = corpus_errors(one.errors for one in chosen).rate
+        if name in intervals:
+            interval = clustered_bootstrap(chosen, **asdict(settings))
+            row |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
+    return row
+
+
+def baselines(arm: Arm, arms: Sequence[Arm]) -> list[tuple[str, Arm]]:
+    """What an audio-visual arm is compared with: (kind, arm).
+
+    Audio arms of the same system where there are some, else all audio arms. Faces generated from
+    this utterance's audio are also compared with the same system's controls, the mismatched and the
+    still face.
+    """
+    if arm.modality != "audio_visual":
+        return []
+    audio = [other for other in arms if other.modality == "audio"]
+    own = [other for other in audio if other.system == arm.system]
+    found = [("audio_visual_vs_audio", other) for other in own or audio]
+    if arm.visual_source in ("generated_from_clean", "generated_from_noisy"):
+        found += [
+            ("generated_vs_control", other)
+            for other in arms
+            if (other.system, other.modality) == (arm.system, arm.modality)
+            and other.visual_source in ("generated_from_other", "still")
+        ]
+    return found
+
+
+def _comparisons(cells: Sequence[Cell], settings: Bootstrap) -> list[dict[str, Any]]:
+    by_key = {(cell.arm, cell.noise_type, cell.snr_db): cell for cell in cells}
+    arms = list(dict.fromkeys(cell.arm for cell in cells))
+    comparisons = []
+    for cell in cells:
+        for kind, other in baselines(cell.arm, arms):
+            against = by_key.get((other, cell.noise_type, cell.snr_db))
+            if against is None:
+                continue  # the audit lists conditions that were not decoded
+            test = paired_bootstrap(cell.words, against.words, **asdict(settings))
+            comparisons.append(
+                {
+                    **asdict(cell.arm),
+                    "baseline": asdict(other),
+                    "kind": kind,
+                    "noise_type": cell.noise_type,
+                    "snr_db": cell.snr_db,
+                    "wer": test.rate_a,
+                    "baseline_wer": test.rate_b,
+                    "difference": test.difference.value,
+                    "difference_low": test.difference.low,
+                    "difference_high": test.difference.high,
+                    "p_value": test.p_value,
+                    "num_mixtures": test.num_mixtures,
+                }
+            )
+    return comparisons
