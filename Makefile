@@ -38,7 +38,7 @@ test: install
 check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
+	$(BIN)/mypy avsr learn2talk $(wildcard recipes/*/recipe.py benchmarks/*.py)
 	$(BIN)/python -m pytest -q tests/contracts
 
 bench: install
