@@ -53,8 +53,8 @@ def _coverage(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
         _finding(
             "coverage",
             "error",
-            f"{row['system']} ({row['modality']}, {row['visual_source']}) in {row['noise_type']} at "
-            + ("clean" if row["snr_db"] is None else f"{row['snr_db']:g} dB"),
+            f"{row['system']} ({row['modality']}, {row['visual_source']}), "
+            + ("clean" if row["snr_db"] is None else f"{row['noise_type']} {row['snr_db']:g} dB"),
             f"{row['num_expected'] - row['num_scored']} of {row['num_expected']} hypotheses are "
             "missing and count as all deletions",
         )
@@ -71,7 +71,9 @@ def _missing(cells: Sequence[Cell], protocol: Protocol) -> list[dict[str, str]]:
         done[cell.arm].add((cell.noise_type, cell.snr_db))
     findings = []
     for arm, conditions in done.items():
-        lacking: set[tuple[str, float | None]] = {(CLEAN, None)} - conditions
+        lacking: set[tuple[str, float | None]] = set()
+        if (CLEAN, None) not in conditions:
+            lacking.add((CLEAN, None))
         if arm.modality != "video" or len(conditions) > 1:
             lacking |= wanted - conditions
         if lacking:
@@ -193,8 +195,8 @@ def _spikes(levels: Sequence[Cell], where: str) -> list[dict[str, str]]:
                     "dispersion",
                     "error",
                     where,
-                    f"at {cell.snr_db:g} dB errors scatter {here / max(before, after):.1f} times as "
-                    "much between seeds as at the levels beside it; is that level really fixed?",
+                    f"at {cell.snr_db:g} dB errors scatter {here / max(before, after):.1f} times "
+                    "as much between seeds as at the levels beside it; is that level fixed?",
                 )
             )
     return findings
@@ -206,10 +208,12 @@ def _flat(levels: Sequence[Cell], where: str) -> list[dict[str, str]]:
         return []
     if any(cell.hypotheses != levels[0].hypotheses for cell in levels[1:]):
         return []
+    if _rate(levels[0].words) == 0:
+        return []  # nothing but correct at every level
     return [
         _finding(
             "flat",
-            "error",
+            "error" if levels[0].arm.modality == "audio" else "warning",
             where,
             f"all {len(levels)} levels have identical hypotheses; did the noise reach the audio?",
         )

@@ -14,8 +14,8 @@ and intervals are fractions, 0.05 is 5 %; ``None`` is absent, 0.0 dB is a level)
     ``confidence``, ``method``, ``clustered_by`` ("speaker" | "utterance"), ``num_clusters``,
     ``num_resamples``, ``seed``.
 ``rows``
-    One for each arm (``system``, ``modality``, ``visual_source``) x ``noise_type`` x ``snr_db`` with
-    ``scope`` "pooled" (over seeds) or "seed" (``seed`` tells which): ``substitutions``,
+    One for each arm (``system``, ``modality``, ``visual_source``), ``noise_type`` and ``snr_db``,
+    with ``scope`` "pooled" (over seeds) or "seed" (``seed`` tells which): ``substitutions``,
     ``insertions``, ``deletions``, ``words``, ``wer``, ``wer_low``, ``wer_high``, ``cer``, ``ser``
     (these two with their interval in pooled rows), ``num_expected``, ``num_scored``, ``coverage``.
 ``comparisons``

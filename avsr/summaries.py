@@ -80,14 +80,17 @@ def _clean_difference(
     if baseline is None:
         return _absent("no audio arm to hold it against")
     for row in comparisons:
-        if row["noise_type"] == CLEAN and row["baseline"] == asdict(baseline):
-            if all(row[name] == value for name, value in asdict(arm).items()):
-                return {
-                    "value": row["difference"],
-                    "low": row["difference_low"],
-                    "high": row["difference_high"],
-                    "p_value": row["p_value"],
-                }
+        if (
+            row["noise_type"] == CLEAN
+            and row["baseline"] == asdict(baseline)
+            and all(row[name] == value for name, value in asdict(arm).items())
+        ):
+            return {
+                "value": row["difference"],
+                "low": row["difference_low"],
+                "high": row["difference_high"],
+                "p_value": row["p_value"],
+            }
     return _absent("clean audio was not decoded with both arms")
 
 
