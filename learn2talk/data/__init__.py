@@ -1,0 +1,1 @@
+"""Prepared corpora as training examples of speech and face motion."""

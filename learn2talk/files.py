@@ -1,0 +1,225 @@
+"""The only reader and writer of motions, templates, students and sync experts.
+
+A student is a folder: `student.safetensors` (weights), `student.json` (its configuration and where
+it comes from) and `template.npz` (the neutral face with topology, triangles and regions). A sync
+expert is `sync_expert.safetensors` and `sync_expert.json`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avsr.files import (
+    load_weights,
+    read_json,
+    save_weights,
+    sha256_file,
+    write_atomically,
+    write_json,
+)
+from learn2talk.models.student import Student, StudentConfig
+from learn2talk.models.sync_expert import Role, SyncExpertConfig, SyncNet3D
+from learn2talk.schema import UNIT, FaceTemplate, Motion
+
+STUDENT_WEIGHTS, STUDENT_INFO, TEMPLATE = "student.safetensors", "student.json", "template.npz"
+EXPERT_WEIGHTS, EXPERT_INFO = "sync_expert.safetensors", "sync_expert.json"
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedStudent:
+    """A student with the face it moves.
+
+    model: in evaluation mode. template: neutral face. animated_ids (R,) int32: which vertices the
+    model moves; the others stay at the template. provenance: where it comes from, JSON-ready.
+    """
+
+    model: Student
+    template: FaceTemplate
+    animated_ids: NDArray[np.int32]
+    provenance: Mapping[str, Any]
+
+
+def _template_arrays(template: FaceTemplate) -> dict[str, NDArray]:
+    arrays: dict[str, NDArray] = {
+        "topology": np.array(template.topology),
+        "unit": np.array(UNIT),
+        "template": template.vertices,
+        "triangles": template.triangles,
+    }
+    return arrays | {f"region/{name}": ids for name, ids in template.regions.items()}
+
+
+def _template_from(arrays: Mapping[str, NDArray], path: Path) -> FaceTemplate:
+    missing = [name for name in ("topology", "unit", "template", "triangles") if name not in arrays]
+    if missing:
+        raise ValueError(f"{path}: has no {', '.join(missing)}; is it a template or a motion?")
+    if str(arrays["unit"]) != UNIT:
+        raise ValueError(f"{path}: unit is {arrays['unit']}, not {UNIT}; convert the file")
+    regions = {
+        name.removeprefix("region/"): ids
+        for name, ids in arrays.items()
+        if name.startswith("region/")
+    }
+    try:
+        return FaceTemplate(
+            str(arrays["topology"]), arrays["template"], arrays["triangles"], regions
+        )
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _read_npz(path: Path) -> dict[str, NDArray]:
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; check the path")
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (BadZipFile, ValueError, EOFError, AttributeError) as error:
+        raise ValueError(f"{path}: not a complete .npz file ({error}); make it again") from error
+
+
+def _write_npz(path: Path, arrays: Mapping[str, NDArray]) -> None:
+    with write_atomically(path) as temporary, open(temporary, "wb") as stream:
+        np.savez_compressed(stream, allow_pickle=False, **arrays)
+
+
+def save_template(path: Path | str, template: FaceTemplate) -> None:
+    """Write a neutral face as `.npz`, atomically."""
+    _write_npz(Path(path), _template_arrays(template))
+
+
+def load_template(path: Path | str) -> FaceTemplate:
+    """Read what `save_template` wrote. Raises ValueError naming the file and what is missing."""
+    return _template_from(_read_npz(Path(path)), Path(path))
+
+
+def save_motion(path: Path | str, motion: Motion, provenance: Mapping[str, Any]) -> None:
+    """Write a motion as `.npz`, atomically.
+
+    Keys: vertices (T, V, 3) float32 mm, fps, unit, topology, template (V, 3), triangles (F, 3),
+    region/<name>, provenance (JSON text).
+    """
+    arrays = _template_arrays(motion.template) | {
+        "vertices": motion.vertices,
+        "fps": np.array(motion.fps, dtype=np.float64),
+        "provenance": np.array(json.dumps(dict(provenance), ensure_ascii=False, sort_keys=True)),
+    }
+    _write_npz(Path(path), arrays)
+
+
+def load_motion(path: Path | str) -> tuple[Motion, dict[str, Any]]:
+    """Read a motion and its provenance. Raises ValueError naming the file and what is wrong."""
+    path = Path(path)
+    arrays = _read_npz(path)
+    missing = [name for name in ("vertices", "fps", "provenance") if name not in arrays]
+    if missing:
+        raise ValueError(f"{path}: has no {', '.join(missing)}; is it a motion?")
+    motion = Motion(arrays["vertices"], float(arrays["fps"]), _template_from(arrays, path))
+    return motion, json.loads(str(arrays["provenance"]))
+
+
+def save_student(
+    folder: Path | str,
+    model: Student,
+    template: FaceTemplate,
+    animated_ids: NDArray[np.int32],
+    provenance: Mapping[str, Any],
+) -> None:
+    """Write a student as a folder that `load_student` reads; the JSON file is written last."""
+    folder = Path(folder)
+    save_weights(folder / STUDENT_WEIGHTS, model.state_dict())
+    save_template(folder / TEMPLATE, template)
+    info = {
+        "kind": "student",
+        "config": asdict(model.config),
+        "animated_ids": [int(index) for index in animated_ids],
+        "weights_sha256": sha256_file(folder / STUDENT_WEIGHTS),
+        "provenance": dict(provenance),
+    }
+    write_json(folder / STUDENT_INFO, info)
+
+
+def _read_info(folder: Path, name: str, kind: str) -> dict[str, Any]:
+    if not (folder / name).is_file():
+        raise ValueError(f"{folder}: has no {name}; give the folder of a trained {kind}")
+    info: dict[str, Any] = read_json(folder / name)
+    return info
+
+
+def _check_weights(path: Path, wanted: str) -> None:
+    if path.is_file() and sha256_file(path) != wanted:
+        raise ValueError(
+            f"{path}: is not the file that the JSON beside it describes (sha256 differs); copy "
+            "the whole folder again"
+        )
+
+
+def load_student(folder: Path | str) -> TrainedStudent:
+    """Read a trained student onto the CPU, in evaluation mode.
+
+    Raises:
+        ValueError: a file is missing, truncated, or belongs to another student.
+    """
+    folder = Path(folder)
+    info = _read_info(folder, STUDENT_INFO, "student")
+    _check_weights(folder / STUDENT_WEIGHTS, info["weights_sha256"])
+    state, _ = load_weights(folder / STUDENT_WEIGHTS)
+    model = Student(StudentConfig(**info["config"]), len(info["animated_ids"]))
+    model.load_state_dict(state)
+    provenance = dict(info["provenance"]) | {"student_sha256": info["weights_sha256"]}
+    return TrainedStudent(
+        model=model.eval(),
+        template=load_template(folder / TEMPLATE),
+        animated_ids=np.asarray(info["animated_ids"], dtype=np.int32),
+        provenance=provenance,
+    )
+
+
+def save_sync_expert(folder: Path | str, model: SyncNet3D, provenance: Mapping[str, Any]) -> None:
+    """Write a sync expert with its role as a folder that `load_sync_expert` reads."""
+    folder = Path(folder)
+    save_weights(folder / EXPERT_WEIGHTS, model.state_dict())
+    info = {
+        "kind": "sync_expert",
+        "config": asdict(model.config),
+        "weights_sha256": sha256_file(folder / EXPERT_WEIGHTS),
+        "provenance": dict(provenance),
+    }
+    write_json(folder / EXPERT_INFO, info)
+
+
+def load_sync_expert(folder: Path | str, role: Role) -> tuple[SyncNet3D, dict[str, Any]]:
+    """Read a sync expert for one use, onto the CPU, frozen and in evaluation mode.
+
+    Args:
+        folder: where `save_sync_expert` wrote it.
+        role: what it is wanted for. The network that scores is never the one that was a loss.
+
+    Returns:
+        The network and its provenance, with `weights_sha256`.
+
+    Raises:
+        ValueError: it was trained for the other role, or a file is missing or truncated.
+    """
+    folder = Path(folder)
+    info = _read_info(folder, EXPERT_INFO, "sync expert")
+    config = SyncExpertConfig(**info["config"])
+    if config.role != role:
+        raise ValueError(
+            f"{folder}: this sync expert is a {config.role!r} and was asked to be a {role!r}; "
+            f"give the folder of one that was trained with --model.role {role}"
+        )
+    _check_weights(folder / EXPERT_WEIGHTS, info["weights_sha256"])
+    state, _ = load_weights(folder / EXPERT_WEIGHTS)
+    model = SyncNet3D(config)
+    model.load_state_dict(state)
+    model.requires_grad_(False)
+    return model.eval(), dict(info["provenance"]) | {"weights_sha256": info["weights_sha256"]}

@@ -1,0 +1,369 @@
+"""Training of sync experts and students on a prepared corpus.
+
+Both go through the toolkit's one training loop (`avsr.training.loop`), so runs resume and several
+processes give the gradient of one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from avsr.files import read_json, sha256_file
+from avsr.losses import LossSum
+from avsr.metrics import roc_auc
+from avsr.training.loop import TrainConfig, make_accelerator, train
+from avsr.training.run_folder import provenance, write_run_info
+from avsr.training.seed import seed_everything
+from learn2talk.data.motion import (
+    MotionAugment,
+    MotionClips,
+    Part,
+    collate_motion,
+    mean_template,
+)
+from learn2talk.files import load_sync_expert, save_student, save_sync_expert
+from learn2talk.losses import (
+    calibrated_sync_loss,
+    contrastive_sync_loss,
+    sync_loss,
+    velocity_loss,
+    vertex_loss,
+)
+from learn2talk.metrics import mean_vertex_errors_mm, shifted_windows
+from learn2talk.models.layers import rigid_free_motion
+from learn2talk.models.student import Student, StudentConfig
+from learn2talk.models.sync_expert import SyncExpertConfig, SyncNet3D
+from learn2talk.schema import MotionBatch
+
+STD_FLOOR_MM = 0.05  # below a tracker's noise: a lip coordinate that never moves says nothing
+
+
+@dataclass(frozen=True)
+class SyncTrainConfig:
+    """How to train a sync expert."""
+
+    model: SyncExpertConfig = field(default_factory=SyncExpertConfig)
+    train: TrainConfig = field(
+        default_factory=lambda: TrainConfig(
+            max_updates=1500,
+            warmup_updates=100,
+            weight_decay=0.05,
+            max_frames=2000,
+            validate_every=150,
+        )
+    )
+    augment: MotionAugment = field(default_factory=MotionAugment)
+    part: Part = "all"
+    """Which half of the training split; the loss and the judge take different ones."""
+    min_shift: int = 2
+    """Smallest shift of an in-clip negative, frames."""
+    bank_size: int = 4
+    """Windows of each clip that serve as negatives for the others."""
+    calibration_weight: float = 1.0
+    """Weight of the logistic term beside InfoNCE."""
+
+
+@dataclass(frozen=True)
+class StudentTrainConfig:
+    """How to train a student. Weights are for one frame; 0 switches a loss off."""
+
+    model: StudentConfig = field(default_factory=StudentConfig)
+    train: TrainConfig = field(
+        default_factory=lambda: TrainConfig(
+            max_updates=1500,
+            warmup_updates=100,
+            weight_decay=0.02,
+            max_frames=1200,
+            validate_every=150,
+        )
+    )
+    augment: MotionAugment = field(default_factory=MotionAugment)
+    vertex_weight: float = 1.0
+    """Of the squared vertex error, 1 / mm^2."""
+    velocity_weight: float = 2.0
+    """Of the squared error of the frame-to-frame movement, 1 / (mm per frame)^2."""
+    sync_weight: float = 0.1
+    """Of 1 - cosine in the frozen sync expert's space; needs a sync expert unless 0."""
+
+    def __post_init__(self) -> None:
+        if min(self.vertex_weight, self.velocity_weight, self.sync_weight) < 0:
+            raise ValueError(f"loss weights must be at least 0: {self}")
+
+
+def sync_batch_loss(model: nn.Module, batch: MotionBatch, config: SyncTrainConfig) -> LossSum:
+    """Contrastive loss of a batch, summed over its tracked windows."""
+    out = model(batch.features, batch.lips, batch.neutral_lips)
+    window_mask = batch.tracked_mask.unfold(1, config.model.window_frames, 1).all(dim=2)
+    contrast = contrastive_sync_loss(
+        out.audio,
+        out.motion,
+        window_mask,
+        out.scale,
+        min_shift=config.min_shift,
+        bank_size=config.bank_size,
+        generator=torch.Generator().manual_seed(batch.draw),
+    )
+    calibrated = calibrated_sync_loss(
+        out.audio, out.motion, window_mask, out.scale, out.bias, min_shift=config.min_shift
+    )
+    return LossSum(
+        contrast.total + config.calibration_weight * calibrated.total,
+        contrast.count,
+        {
+            "info_nce": float(contrast.total.detach()),
+            "calibration": float(calibrated.total.detach()),
+        },
+    )
+
+
+class StudentLoss:
+    """Vertex, velocity and sync loss of a batch, summed over its tracked frames.
+
+    Args:
+        config: the weights.
+        lip_positions: (40,) where the canonical lip points are among the animated vertices.
+        expert: frozen sync expert; None where `config.sync_weight` is 0.
+
+    Raises:
+        ValueError: an expert is missing, or it is a judge.
+    """
+
+    def __init__(
+        self, config: StudentTrainConfig, lip_positions: np.ndarray, expert: SyncNet3D | None
+    ) -> None:
+        if config.sync_weight > 0 and expert is None:
+            raise ValueError(
+                f"sync_weight is {config.sync_weight} but there is no sync expert; "
+                "give its folder with --sync-expert, or set --config.sync-weight 0"
+            )
+        if expert is not None and expert.config.role != "loss":
+            raise ValueError(
+                f"this sync expert is a {expert.config.role!r}; a network that scores students is "
+                "never their loss, train one with --config.model.role loss"
+            )
+        self.config, self.expert = config, expert
+        self.lip_positions = torch.from_numpy(lip_positions.astype(np.int64))
+
+    def __call__(self, model: nn.Module, batch: MotionBatch) -> LossSum:
+        """Weighted sum of the losses; the count is the number of tracked frames."""
+        moved = model(batch.features, batch.valid_mask)
+        vertex = vertex_loss(moved, batch.displacement, batch.tracked_mask)
+        velocity = velocity_loss(moved, batch.displacement, batch.tracked_mask)
+        total = (
+            self.config.vertex_weight * vertex.total + self.config.velocity_weight * velocity.total
+        )
+        logs = {"vertex_mm2": float(vertex.total.detach())}
+        logs["velocity_mm2"] = float(velocity.total.detach())
+        if self.expert is not None and self.config.sync_weight > 0:
+            self.expert.to(moved.device)
+            lips = batch.neutral_lips[:, None] + moved[:, :, self.lip_positions.to(moved.device)]
+            with torch.no_grad():
+                audio = self.expert.embed_audio(batch.features)
+            motion = self.expert.embed_motion(lips, batch.neutral_lips)
+            sync = sync_loss(audio, motion, self.expert.window_mask(batch.valid_mask))
+            total = total + self.config.sync_weight * sync.total
+            logs["sync"] = float(sync.total.detach())
+        return LossSum(total, batch.num_targets, logs)
+
+
+def mel_statistics(clips: MotionClips) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each mel band over a training set, each (F,)."""
+    frames = np.concatenate([clip.features for clip in clips.clips])
+    return torch.from_numpy(frames.mean(axis=0)), torch.from_numpy(frames.std(axis=0) + 1e-3)
+
+
+def motion_spread(clips: MotionClips) -> Tensor:
+    """Standard deviation of each rigid-free lip coordinate over tracked frames, (120,), mm."""
+    parts = []
+    for clip in clips.clips:
+        lips = torch.from_numpy(clip.lips)[None]
+        motion = rigid_free_motion(lips, torch.from_numpy(clip.neutral_lips)[None])[0]
+        parts.append(motion[torch.from_numpy(clip.tracked)])
+    return torch.cat(parts).std(dim=0).clamp_min(STD_FLOOR_MM)
+
+
+@torch.no_grad()
+def validate_sync_expert(model: nn.Module, clips: MotionClips) -> dict[str, float]:
+    """1 - AUC of true against shifted windows (3 to 15 frames), pooled over the clips."""
+    assert isinstance(model, SyncNet3D)
+    device = model.mel_mean.device
+    true, shifted = [], []
+    for clip in clips.clips:
+        batch = collate_motion([clip]).to(device)
+        out = model(batch.features, batch.lips, batch.neutral_lips)
+        mask = model.window_mask(batch.tracked_mask)[0].cpu().numpy()
+        windows = shifted_windows(out.audio[0].cpu().numpy(), out.motion[0].cpu().numpy(), mask)
+        true.append(windows.true)
+        shifted.append(windows.shifted)
+    auc = roc_auc(np.concatenate(true), np.concatenate(shifted))
+    return {"auc": auc, "auc_missing": 1.0 - auc}
+
+
+@torch.no_grad()
+def validate_student(
+    model: nn.Module, clips: MotionClips, lip_positions: np.ndarray
+) -> dict[str, float]:
+    """Mean lip error and mean error of the animated vertices over tracked frames, mm."""
+    device = next(model.parameters()).device
+    lips: list[np.ndarray] = []
+    face: list[np.ndarray] = []
+    for clip in clips.clips:
+        moved = model(torch.from_numpy(clip.features)[None].to(device))[0].cpu().numpy()
+        made, real = moved[clip.tracked], clip.displacement[clip.tracked]
+        face.append(mean_vertex_errors_mm(reference=real, prediction=made))
+        made, real = made[:, lip_positions], real[:, lip_positions]
+        lips.append(mean_vertex_errors_mm(reference=real, prediction=made))
+    return {
+        "lip_error_mm": float(np.concatenate(lips).mean()),
+        "face_error_mm": float(np.concatenate(face).mean()),
+    }
+
+
+def _origin(prepared: Path, **clips: MotionClips) -> dict[str, Any]:
+    """What a run needs to say about its data."""
+    corpus = prepared / "corpus.json"
+    return {
+        "corpus": read_json(corpus).get("name", prepared.name) if corpus.is_file() else None,
+        "corpus_json_sha256": sha256_file(corpus) if corpus.is_file() else None,
+        "clips": {name: len(part) for name, part in clips.items()},
+        "excluded": {name: [list(e) for e in part.excluded] for name, part in clips.items()},
+    }
+
+
+def train_sync_expert(
+    prepared: Path, run_folder: Path, config: SyncTrainConfig | None = None, *, cpu: bool = False
+) -> dict[str, Any]:
+    """Train SyncNet3D on a prepared corpus; selects by AUC on its validation split.
+
+    Args:
+        prepared: prepared corpus with "train" and "valid".
+        run_folder: gets checkpoints, metrics and the best network (`sync_expert.safetensors`); a
+            run that was stopped is resumed.
+        config: None takes the defaults.
+        cpu: stay on the CPU where there is a GPU.
+
+    Returns:
+        update and validation metrics of the best network.
+
+    Raises:
+        ValueError: the corpus has no usable clip; the loss is not finite.
+    """
+    config = config or SyncTrainConfig()
+    window = config.model.window_frames
+    common = {"num_mels": config.model.num_mels, "window_frames": window}
+    clips = MotionClips(
+        prepared,
+        "train",
+        part=config.part,
+        augment=config.augment,
+        seed=config.train.seed,
+        **common,
+    )
+    valid = MotionClips(prepared, "valid", **common)
+    origin = _origin(prepared, train=clips, valid=valid)
+    write_run_info(run_folder, {"sync_expert": config}, origin)
+    seed_everything(config.train.seed, 0)
+    model = SyncNet3D(config.model)
+    model.mel_mean, model.mel_std = mel_statistics(clips)
+    model.motion_std = motion_spread(clips)
+
+    def save_best(best: nn.Module, metrics: dict[str, float]) -> None:
+        assert isinstance(best, SyncNet3D)
+        info = {**origin, **provenance(), "part": config.part, "training": asdict(config)}
+        save_sync_expert(run_folder, best, info | {"valid": metrics})
+
+    return train(
+        model,
+        partial(sync_batch_loss, config=config),
+        clips,
+        partial(collate_motion, window_frames=window),
+        lambda network: validate_sync_expert(network, valid),
+        selection="auc_missing",
+        save_best=save_best,
+        config=config.train,
+        run_folder=run_folder,
+        accelerator=make_accelerator(config.train, cpu=cpu),
+    )
+
+
+def train_student(
+    prepared: Path,
+    run_folder: Path,
+    sync_expert: Path | None = None,
+    config: StudentTrainConfig | None = None,
+    *,
+    cpu: bool = False,
+) -> dict[str, Any]:
+    """Train a student on a prepared corpus; selects by mean lip error on its validation split.
+
+    Args:
+        prepared: prepared corpus with "train" and "valid".
+        run_folder: gets checkpoints, metrics and the best student; a stopped run is resumed.
+        sync_expert: folder of a sync expert with role "loss"; None where the sync weight is 0.
+        config: None takes the defaults.
+        cpu: stay on the CPU where there is a GPU.
+
+    Returns:
+        update and validation metrics of the best student.
+
+    Raises:
+        ValueError: no usable clip, no sync expert or a judge; the loss is not finite.
+    """
+    config = config or StudentTrainConfig()
+    expert, expert_info = None, None
+    if sync_expert is not None:
+        expert, expert_info = load_sync_expert(sync_expert, "loss")
+    window = expert.config.window_frames if expert is not None else 1
+    common = {"num_mels": config.model.num_mels, "window_frames": window}
+    clips = MotionClips(prepared, "train", augment=config.augment, seed=config.train.seed, **common)
+    valid = MotionClips(prepared, "valid", **common)
+    template = mean_template([clips.templates[name] for name in speakers_of(clips)])
+    lip_positions = np.searchsorted(clips.animated_ids, template.lip_ids)
+    batch_loss = StudentLoss(config, lip_positions, expert)
+    origin = _origin(prepared, train=clips, valid=valid)
+    origin["sync_expert_sha256"] = expert_info and expert_info["weights_sha256"]
+    write_run_info(run_folder, {"student": config}, origin)
+    seed_everything(config.train.seed, 0)
+    model = Student(config.model, len(clips.animated_ids))
+    model.mel_mean, model.mel_std = mel_statistics(clips)
+    start_at_mean(model, clips)
+
+    def save_best(best: nn.Module, metrics: dict[str, float]) -> None:
+        assert isinstance(best, Student)
+        info = {**origin, **provenance(), "training": asdict(config), "valid": metrics}
+        save_student(run_folder, best, template, clips.animated_ids, info)
+
+    return train(
+        model,
+        batch_loss,
+        clips,
+        collate_motion,
+        lambda network: validate_student(network, valid, lip_positions),
+        selection="lip_error_mm",
+        save_best=save_best,
+        config=config.train,
+        run_folder=run_folder,
+        accelerator=make_accelerator(config.train, cpu=cpu),
+    )
+
+
+def speakers_of(clips: MotionClips) -> list[str]:
+    """Speakers with a clip in a split, sorted."""
+    return sorted({clip.speaker_id for clip in clips.clips})
+
+
+def start_at_mean(model: Student, clips: MotionClips) -> None:
+    """Let an untrained student answer with the mean face of its training set."""
+    tracked = [clip.displacement[clip.tracked] for clip in clips.clips]
+    total = sum(frames.sum(axis=0, dtype=np.float64) for frames in tracked)
+    mean = np.asarray(total) / sum(len(frames) for frames in tracked)
+    with torch.no_grad():
+        model.vertices.bias.copy_(torch.from_numpy(mean.astype(np.float32)).flatten())
+        model.vertices.weight.mul_(0.1)
