@@ -1,0 +1,244 @@
+"""Decode a test split over noise conditions and visual sources into ``hypotheses.jsonl``.
+
+Visual features do not depend on the noise: they are encoded once an utterance, and so is the audio of
+each mixture, whatever number of visual sources it is joined with.
+"""
+
+# B mixtures of one utterance, T frames, P lip points, S samples, D width
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from avsr.data.collate import collate
+from avsr.data.dataset import features_of
+from avsr.data.manifest import decode_array
+from avsr.data.mixtures import MixtureRow, NoiseBank, render_mixture
+from avsr.decode.ctc import ctc_prefix_beam
+from avsr.files import read_jsonl, write_jsonl
+from avsr.models.layers import mask_of_lengths
+from avsr.models.recognizer import Recognizer
+from avsr.schema import Hypothesis
+from avsr.text import Tokenizer, normalise
+from avsr.training.recognizer import plain_example
+
+if TYPE_CHECKING:
+    import datasets
+
+# float32 waveforms (S,) to lips (T, P, 3) in mm, one for one
+LipGenerator = Callable[[list[np.ndarray]], list[np.ndarray]]
+Encoded = tuple[Tensor, Tensor]  # (B, T, D) and presence (B, T)
+
+GENERATED_SOURCES = ("generated_from_clean", "generated_from_noisy", "generated_from_other")
+
+
+@dataclass(frozen=True)
+class System:
+    """A recogniser under test.
+
+    ``visual_sources`` are the visual inputs that it is decoded with beside ``"none"``.
+    """
+
+    name: str
+    model: Recognizer
+    tokenizer: Tokenizer
+    visual_sources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class VisualInputs:
+    """Where lips that were not tracked come from."""
+
+    generate: LipGenerator | None = None  # needed by the generated_* sources
+    still_lips: Mapping[str, np.ndarray] | None = None  # speaker id to (P, 3) mm, for "still"
+    other_audio: Mapping[str, np.ndarray] | None = None  # utterance id to another's clean audio
+
+
+def fit_frames(lips: np.ndarray, num_frames: int) -> np.ndarray:
+    """Lips (T', P, 3) cut to ``num_frames``, or their last frame held."""
+    index = np.minimum(np.arange(num_frames), len(lips) - 1)
+    return lips[index]
+
+
+def another_audio(rows: datasets.Dataset) -> dict[str, np.ndarray]:
+    """For each utterance the audio of the next one of the split that has another text."""
+    ids, texts = rows["utterance_id"], rows["text"]
+    chosen = {}
+    for index, name in enumerate(ids):
+        others = [(index + step) % len(ids) for step in range(1, len(ids))]
+        different = [i for i in others if texts[i] != texts[index]]
+        if not different:
+            raise ValueError(
+                f"utterance {name}: no utterance with another text in a split of {len(ids)}; "
+                "the mismatched arm needs two different sentences"
+            )
+        chosen[name] = decode_array(rows[different[0]]["audio"])
+    return chosen
+
+
+def decode_split(
+    rows: datasets.Dataset,
+    mixtures: Sequence[MixtureRow],
+    bank: NoiseBank,
+    systems: Sequence[System],
+    inputs: VisualInputs,
+    out: Path,
+    *,
+    beam_size: int = 10,
+    process_index: int = 0,
+    num_processes: int = 1,
+) -> None:
+    """Decode every utterance in every condition; each finished utterance is a file of its own.
+
+    Args:
+        rows: prepared test split.
+        mixtures: of the mixture manifest; those with ``snr_db`` None are the clean condition.
+        bank: the noises that the manifest names.
+        systems: recognisers; one with visual sources is also decoded without audio.
+        inputs: sources of generated, still and mismatched lips.
+        out: folder of ``<utterance>.jsonl``; what is there is not decoded again.
+        beam_size: of the CTC prefix search, 1 for the best path.
+        process_index: this process takes utterances ``process_index::num_processes``.
+    """
+    of_utterance: dict[str, list[MixtureRow]] = {}
+    for mixture in mixtures:
+        of_utterance.setdefault(mixture.utterance_id, []).append(mixture)
+    out.mkdir(parents=True, exist_ok=True)
+    mine = range(process_index, len(rows), num_processes)
+    for index in tqdm(mine, desc="decode", unit="utterance", disable=process_index > 0):
+        row = rows[index]
+        name = row["utterance_id"]
+        path = out / f"{name.replace('/', '__')}.jsonl"
+        if path.exists():
+            continue
+        if name not in of_utterance:
+            raise ValueError(f"utterance {name} is not in the mixture manifest; build it again")
+        decoder = _UtteranceDecoder(row, of_utterance[name], bank, inputs, beam_size)
+        found = [h.to_row() for system in systems for h in decoder.decode(system)]
+        write_jsonl(path, found)
+
+
+def merge_hypotheses(folder: Path, rows: datasets.Dataset, path: Path) -> int:
+    """Join the utterances' files in the split's order into ``path``; returns the row count.
+
+    Raises:
+        ValueError: an utterance has not been decoded; some are named.
+    """
+    files = [folder / f"{name.replace('/', '__')}.jsonl" for name in rows["utterance_id"]]
+    missing = [file.stem for file in files if not file.exists()]
+    if missing:
+        raise ValueError(
+            f"{len(missing)} of {len(files)} utterances are not decoded yet, for example "
+            f"{missing[:3]}; run the decoding again, finished ones are kept"
+        )
+    return write_jsonl(path, (row for file in files for row in read_jsonl(file)))
+
+
+class _UtteranceDecoder:
+    """All conditions of one utterance."""
+
+    def __init__(
+        self,
+        row: dict[str, Any],
+        mixtures: Sequence[MixtureRow],
+        bank: NoiseBank,
+        inputs: VisualInputs,
+        beam_size: int,
+    ) -> None:
+        self.row, self.mixtures, self.inputs, self.beam_size = row, mixtures, inputs, beam_size
+        self.num_frames: int = row["num_frames"]
+        speech = decode_array(row["audio"])
+        self.clean = speech
+        self.waveforms = [render_mixture(mixture, speech, bank) for mixture in mixtures]
+        self._lips: dict[str, list[np.ndarray]] = {}
+
+    @torch.no_grad()
+    def decode(self, system: System) -> Iterable[Hypothesis]:
+        model, size = system.model, len(self.mixtures)
+        config = model.config
+        valid = mask_of_lengths(torch.tensor([self.num_frames]), self.num_frames)
+        features = np.stack([features_of(w, config.num_mels) for w in self.waveforms])
+        every = valid.expand(size, -1)
+        audio = (model.encode("audio", torch.from_numpy(features), every), every)
+        yield from self._texts(system, "audio", "none", {"audio": audio}, size)
+        for source in system.visual_sources:
+            stream, (values, present) = self._visual(system, source)
+            # A noise-independent source is one row, expanded to all mixtures.
+            joined = (values.expand(size, -1, -1), present.expand(size, -1))
+            streams = {"audio": audio, stream: joined}
+            yield from self._texts(system, "audio_visual", source, streams, size)
+            if source != "generated_from_noisy":
+                yield from self._texts(system, "video", source, {stream: (values, present)}, 1)
+
+    def _visual(self, system: System, source: str) -> tuple[str, Encoded]:
+        stream = "crops" if source == "mouth_crops" else "lips"
+        clips = [None] if source in ("mouth_crops", "tracked_lips") else self._lips_of(source)
+        batch = collate(
+            [
+                plain_example(self.row, (stream,), num_mels=system.model.config.num_mels, lips=lips)
+                for lips in clips
+            ]
+        )
+        valid = mask_of_lengths(batch.lengths, self.num_frames)
+        values, present = batch.streams(valid)[stream]
+        return stream, (system.model.encode(stream, values, present), present)  # type: ignore[arg-type]
+
+    def _lips_of(self, source: str) -> list[np.ndarray]:
+        """One clip, or one for each mixture, of a source that was not tracked."""
+        if source not in self._lips:
+            self._lips[source] = [
+                fit_frames(lips, self.num_frames) for lips in self._make_lips(source)
+            ]
+        return self._lips[source]
+
+    def _make_lips(self, source: str) -> list[np.ndarray]:
+        name = self.row["utterance_id"]
+        if source == "still":
+            if self.inputs.still_lips is None:
+                raise ValueError("visual source 'still' needs the neutral lips of each speaker")
+            return [self.inputs.still_lips[self.row["speaker_id"]][None]]
+        if source not in GENERATED_SOURCES or self.inputs.generate is None:
+            raise ValueError(f"visual source {source!r} needs a lip generator; train a student")
+        if source == "generated_from_clean":
+            return self.inputs.generate([self.clean])
+        if source == "generated_from_noisy":
+            return self.inputs.generate([w.astype(np.float32) for w in self.waveforms])
+        if self.inputs.other_audio is None or name not in self.inputs.other_audio:
+            raise ValueError(f"utterance {name}: no other utterance's audio was given")
+        return self.inputs.generate([self.inputs.other_audio[name]])
+
+    def _texts(
+        self,
+        system: System,
+        modality: str,
+        source: str,
+        streams: dict[Any, Encoded],
+        size: int,
+    ) -> Iterable[Hypothesis]:
+        lengths = torch.full((size,), self.num_frames)
+        valid = mask_of_lengths(lengths, self.num_frames)
+        scores = system.model.recognize(streams, valid).float().log_softmax(-1).numpy()
+        for number in range(size):
+            tokens, _ = ctc_prefix_beam(scores[number], self.beam_size)[0]
+            mixture = self.mixtures[number] if modality != "video" else None
+            noisy = mixture is not None and mixture.snr_db is not None
+            yield Hypothesis(
+                utterance_id=self.row["utterance_id"],
+                speaker_id=self.row["speaker_id"],
+                system=system.name,
+                modality=modality,  # type: ignore[arg-type]
+                visual_source=source,  # type: ignore[arg-type]
+                noise_type=mixture.noise_type if mixture and noisy else "none",
+                snr_db=mixture.snr_db if mixture and noisy else None,
+                seed=mixture.seed if mixture and noisy else None,
+                reference=self.row["text"],
+                hypothesis=normalise(system.tokenizer.decode(tokens)),
+            )

@@ -1,0 +1,201 @@
+"""Train a recogniser on a prepared corpus, selected by noisy validation."""
+
+# T frames, K vocabulary with blank 0
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from avsr.data.collate import collate
+from avsr.data.dataset import Example, features_of, middle_crop
+from avsr.data.manifest import decode_array
+from avsr.decode.greedy import ctc_greedy
+from avsr.losses import LossSum, ctc_loss_sum
+from avsr.metrics import corpus_errors, word_errors
+from avsr.models.recognizer import Recognizer, RecognizerConfig
+from avsr.schema import Batch, ErrorCounts
+from avsr.text import Tokenizer, normalise
+from avsr.training.loop import Examples, TrainConfig, train
+from avsr.training.run_folder import load_model, save_model, write_run_info
+from avsr.training.seed import seed_everything
+
+if TYPE_CHECKING:
+    import datasets
+    from accelerate import Accelerator
+
+
+@dataclass(frozen=True)
+class ValidationCondition:
+    """Validation utterances as seen in one condition."""
+
+    name: str
+    streams: tuple[str, ...]
+    waveforms: dict[str, np.ndarray] | None  # utterance id to mixture (S,); None without audio
+
+
+def recognizer_loss(model: nn.Module, batch: Batch) -> LossSum:
+    """CTC loss of a batch, in nats, summed over its tokens."""
+    assert batch.tokens is not None and batch.token_lengths is not None
+    return ctc_loss_sum(model(batch), batch.lengths, batch.tokens, batch.token_lengths)
+
+
+def plain_example(
+    row: dict[str, Any],
+    streams: Sequence[str],
+    *,
+    num_mels: int,
+    waveform: np.ndarray | None = None,
+    lips: np.ndarray | None = None,
+) -> Example:
+    """A prepared row without augmentation, with some of its streams.
+
+    Args:
+        row: of a prepared split.
+        streams: some of "audio", "crops", "lips".
+        num_mels: mel bands.
+        waveform: (S,) in place of the row's own audio, for example a mixture.
+        lips: (T, 40, 3) mm in place of the tracked ones, then present in every frame.
+    """
+    valid = decode_array(row["video_valid"])
+    audio = None
+    if "audio" in streams:
+        audio = features_of(decode_array(row["audio"]) if waveform is None else waveform, num_mels)
+    lips_valid = valid
+    if "lips" in streams:
+        if lips is None:
+            lips = decode_array(row["lips"])
+        else:
+            lips_valid = np.ones(len(lips), dtype=bool)
+    return Example(
+        utterance_id=row["utterance_id"],
+        num_frames=row["num_frames"],
+        features=audio,
+        mouth_crops=middle_crop(decode_array(row["mouth_crops"])) if "crops" in streams else None,
+        lips=lips if "lips" in streams else None,
+        crops_valid=valid,
+        lips_valid=lips_valid,
+        tokens=(),
+    )
+
+
+def save_recognizer(path: Path, model: Recognizer, tokenizer: Tokenizer, note: dict[str, str]) -> None:
+    """One safetensors file that holds weights, config and the tokenizer."""
+    extra = {"tokenizer": tokenizer.model.hex(), **note}
+    save_model(path, model.state_dict(), model.config, extra)
+
+
+def load_recognizer(path: Path | str) -> tuple[Recognizer, Tokenizer]:
+    """The network, in eval mode, and the tokenizer of a :func:`save_recognizer` file.
+
+    Raises:
+        ValueError: not such a file, or weights that do not fit the config.
+    """
+    state, config, info = load_model(Path(path))
+    if "tokenizer" not in info:
+        raise ValueError(f"{path}: has no tokenizer in it; give a recogniser's best.safetensors")
+    listed = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
+    model = Recognizer(RecognizerConfig(**listed))
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(f"{path}: weights do not fit the file's config ({error})") from error
+    return model.eval(), Tokenizer(bytes.fromhex(info["tokenizer"]))
+
+
+def validator(
+    rows: datasets.Dataset,
+    conditions: Sequence[ValidationCondition],
+    tokenizer: Tokenizer,
+    accelerator: Accelerator,
+    num_mels: int,
+    batch_size: int = 16,
+) -> Callable[[nn.Module], dict[str, float]]:
+    """Function that decodes the validation split in each condition and gives WERs as fractions.
+
+    The utterances are shared out among the processes and the counts summed, so that all processes
+    get the same figures. ``wer`` is the mean over the conditions.
+    """
+    mine = range(accelerator.process_index, len(rows), accelerator.num_processes)
+    cached: list[tuple[str, list[Batch], list[str]]] = []
+    for condition in conditions:
+        examples, references = [], []
+        for row in (rows[i] for i in mine):
+            mixture = condition.waveforms[row["utterance_id"]] if condition.waveforms else None
+            examples.append(
+                plain_example(row, condition.streams, num_mels=num_mels, waveform=mixture)
+            )
+            references.append(normalise(row["text"]))
+        parts = [collate(examples[i : i + batch_size]) for i in range(0, len(examples), batch_size)]
+        cached.append((condition.name, parts, references))
+
+    @torch.no_grad()
+    def validate(model: nn.Module) -> dict[str, float]:
+        counts = np.zeros((len(cached), 4))
+        for number, (_, batches, references) in enumerate(cached):
+            texts = [
+                tokenizer.decode(ids)
+                for batch in batches
+                for ids in ctc_greedy(model(batch.to(accelerator.device)), batch.lengths)
+            ]
+            total = corpus_errors(
+                word_errors(reference=r, hypothesis=h)
+                for r, h in zip(references, texts, strict=True)
+            )
+            counts[number] = (
+                total.substitutions,
+                total.insertions,
+                total.deletions,
+                total.reference_length,
+            )
+        summed = accelerator.reduce(torch.from_numpy(counts).to(accelerator.device), "sum")
+        rates = [ErrorCounts(*(int(n) for n in row)).rate for row in summed.tolist()]
+        named = {f"wer_{c[0]}": rate for c, rate in zip(cached, rates, strict=True)}
+        return {**named, "wer": float(np.mean(rates))}
+
+    return validate
+
+
+def train_recognizer(
+    examples: Examples,
+    validate: Callable[[nn.Module], dict[str, float]],
+    tokenizer: Tokenizer,
+    *,
+    model_config: RecognizerConfig,
+    train_config: TrainConfig,
+    run_folder: Path,
+    accelerator: Accelerator,
+    info: dict[str, Any],
+) -> Path:
+    """Train, keep the best by ``wer`` of ``validate``; returns the path of its weights."""
+    seed_everything(train_config.seed)
+    model = Recognizer(replace(model_config, vocabulary_size=tokenizer.size))
+    best = run_folder / "best.safetensors"
+    if accelerator.is_main_process:
+        configs = {"model": model.config, "train": train_config}
+        parameters = sum(p.numel() for p in model.parameters())
+        write_run_info(run_folder, configs, {"parameters": parameters, **info})
+    train(
+        model,
+        recognizer_loss,
+        examples,
+        collate,
+        validate,
+        selection="wer",
+        save_best=lambda bare, metrics: save_recognizer(
+            best,
+            bare,  # type: ignore[arg-type]
+            tokenizer,
+            {"valid_wer": f"{metrics['wer']:.6f}"},
+        ),
+        config=train_config,
+        run_folder=run_folder,
+        accelerator=accelerator,
+    )
+    return best
