@@ -1,0 +1,136 @@
+"""What the contract tests share: the files of the checkout, and the imports that a module makes."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+PACKAGES = ("avsr", "learn2talk")
+
+# The direction of imports that CONTRIBUTING.md draws: a module imports its own level or lower ones.
+LEVELS = {
+    "avsr.units": 0,
+    "avsr.schema": 0,
+    "avsr.audio": 1,
+    "avsr.video": 1,
+    "avsr.noise": 1,
+    "avsr.text": 1,
+    "avsr.models": 2,
+    "avsr.losses": 2,
+    "avsr.metrics": 2,
+    "avsr.decode": 2,
+    "avsr.files": 3,
+    "avsr.tracking": 3,
+    "avsr.corpora": 4,
+    "avsr.data": 4,
+    "avsr.pretrained": 4,
+    "avsr.training": 5,
+    "avsr.transcribe": 6,
+    "avsr.conditions": 6,
+    "avsr.summaries": 6,
+    "avsr.audit": 6,
+    "avsr.score": 6,
+    "avsr.report": 6,
+    "avsr.evaluate": 6,
+    "avsr.plot": 6,
+    "avsr.tables": 6,
+    "avsr.cli": 7,
+    "learn2talk.schema": 0,
+    "learn2talk.mesh": 1,
+    "learn2talk.head": 1,
+    "learn2talk.models": 2,
+    "learn2talk.losses": 2,
+    "learn2talk.metrics": 2,
+    "learn2talk.files": 3,
+    "learn2talk.corpora": 4,
+    "learn2talk.data": 4,
+    "learn2talk.training": 5,
+    "learn2talk.animate": 6,
+    "learn2talk.readability": 6,
+    "learn2talk.render": 6,
+    "learn2talk.export": 6,
+    "learn2talk.avatar": 6,
+    "learn2talk.cli": 7,
+}
+LAST_PURE_LEVEL = 2
+
+
+def expect_none(found: list[str]) -> None:
+    """Fail with every finding in full, one a line."""
+    assert not found, f"{len(found)} found:\n" + "\n".join(found)
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import: who makes it, of what, where, and whether it runs as soon as the module loads."""
+
+    module: str
+    target: str
+    line: int
+    at_top: bool
+
+
+def python_files(root: Path, *folders: str) -> list[Path]:
+    """Every Python file under the folders of ``root`` that exist."""
+    return sorted(path for folder in folders for path in (root / folder).rglob("*.py"))
+
+
+def tracked_files(root: Path) -> list[Path]:
+    """Every file that git tracks and that is there, relative to ``root``."""
+    listing = subprocess.run(["git", "ls-files", "-z"], cwd=root, capture_output=True, check=True)
+    paths = [Path(name) for name in listing.stdout.decode().split("\0") if name]
+    return [path for path in paths if (root / path).is_file()]
+
+
+def module_name(root: Path, path: Path) -> str:
+    """``avsr/models/fusion.py`` -> ``avsr.models.fusion``; ``avsr/__init__.py`` -> ``avsr``."""
+    parts = path.relative_to(root).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def component(module: str) -> str:
+    """The first two names of a module of ours: ``avsr.models.fusion`` -> ``avsr.models``."""
+    return ".".join(module.split(".")[:2])
+
+
+def imports_of(root: Path, path: Path) -> Iterator[Import]:
+    """Every import of a file, those inside functions and ``import_module("...")`` included."""
+    name = module_name(root, path)
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    late = {
+        id(node)
+        for function in ast.walk(tree)
+        if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+        for node in ast.walk(function)
+    }
+    for node in ast.walk(tree):
+        for target in _targets(root, package, node):
+            yield Import(name, target, getattr(node, "lineno", 0), id(node) not in late)
+
+
+def _targets(root: Path, package: str, node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        base = node.module or ""
+        if node.level:
+            above = package.split(".")[: len(package.split(".")) - node.level + 1]
+            base = ".".join([*above, *([node.module] if node.module else [])])
+        # `from avsr import files` names a module; `from avsr.files import read_audio` does not.
+        return [
+            f"{base}.{a.name}" if _is_module(root, f"{base}.{a.name}") else base for a in node.names
+        ]
+    if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+        called = ast.unparse(node.func)
+        if called in ("importlib.import_module", "import_module", "__import__"):
+            return [str(node.args[0].value)]
+    return []
+
+
+def _is_module(root: Path, name: str) -> bool:
+    path = root.joinpath(*name.split("."))
+    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
