@@ -95,7 +95,10 @@ def word_errors(*, reference: str, hypothesis: str) -> ErrorCounts:
         return ErrorCounts(0, 0, len(reference.split()), len(reference.split()))
     out = jiwer.process_words(" ".join(reference.split()), " ".join(words))
     return ErrorCounts(
-        out.substitutions, out.insertions, out.deletions, out.hits + out.substitutions + out.deletions
+        out.substitutions,
+        out.insertions,
+        out.deletions,
+        out.hits + out.substitutions + out.deletions,
     )
 
 
@@ -111,7 +114,10 @@ def character_errors(*, reference: str, hypothesis: str) -> ErrorCounts:
         return ErrorCounts(0, 0, len(reference), len(reference))
     out = jiwer.process_characters(reference, hypothesis)
     return ErrorCounts(
-        out.substitutions, out.insertions, out.deletions, out.hits + out.substitutions + out.deletions
+        out.substitutions,
+        out.insertions,
+        out.deletions,
+        out.hits + out.substitutions + out.deletions,
     )
 
 
@@ -294,7 +300,7 @@ def effective_snr_gain_db(
 
 
 def roc_auc(positive_scores: np.ndarray, negative_scores: np.ndarray) -> float:
-    """Area under the ROC curve: P(positive > negative) + 0.5 P(equal) (Mann-Whitney U, ties halved).
+    """Area under the ROC curve: P(positive > negative) + P(equal) / 2 (Mann-Whitney U).
 
     Args:
         positive_scores: float (P,), higher meaning positive; P at least 1.
@@ -406,7 +412,7 @@ class _Table:
 
 
 def _cell(score: Score, like: Condition | float | None) -> Condition | float | None:
-    """The score's cell in the kind of cell that the table uses: all, by level, by type and level."""
+    """The score's cell, of the table's kind: all in one, by level, or by type and level."""
     if like is None:
         return None
     return score.condition if isinstance(like, tuple) else score.snr_db

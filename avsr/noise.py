@@ -3,9 +3,9 @@
 Pure functions on numpy float64; no file, no hidden random number. Axis letter: S samples at 16 kHz.
 
 Signal-to-noise ratio in dB is 10 log10(speech power / noise power), powers being mean squares with
-the mean (DC) removed; the noise's is over the whole segment, the speech's by one of two definitions:
-``"utterance"`` over all samples, ``"active_speech"`` over speech only, ITU-T Rec. P.56 (12/2011),
-method B. ``None`` is clean; 0 is 0 dB.
+the mean (DC) removed. The noise's is over the whole segment, the speech's by one of two
+definitions: ``"utterance"`` over all samples, ``"active_speech"`` over speech only, ITU-T Rec. P.56
+(12/2011), method B. ``None`` is clean; 0 is 0 dB.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def signal_power(waveform: np.ndarray) -> float:
     """Mean square of (S,) samples after removing their mean, in float64."""
     samples = np.asarray(waveform, dtype=np.float64)
     centred = samples - samples.mean()
-    # Not a dot product: BLAS splits it over threads, and the last bits would depend on their number.
+    # Not a dot product: BLAS would let the last bits depend on the number of threads.
     return float(np.square(centred, out=centred).mean())
 
 

@@ -22,13 +22,13 @@ _APOSTROPHES = str.maketrans(dict.fromkeys("\u2019\u2018\u02bc\u02b9\u2032\u00b4
 
 
 def normalise(text: str) -> str:
-    """Frozen normaliser, version ``NORMALISER_VERSION``; references and hypotheses go through it alike.
+    """Frozen normaliser, version ``NORMALISER_VERSION``, for references and hypotheses alike.
 
-    Unicode NFKC; lower case; an apostrophe stays inside a word (``don't``) and is a space elsewhere;
-    all other punctuation, symbols and separators become spaces; invisible format characters (soft
-    hyphen, zero-width joiner) vanish; white space collapses. Digits stay as they are given: ``3`` is
-    not turned into ``three``, and a corpus that mixes the two must spell them out before. Applying
-    it twice changes nothing.
+    Unicode NFKC; lower case; an apostrophe stays inside a word (``don't``) and goes elsewhere; all
+    other punctuation, symbols and separators become spaces; invisible format characters (soft
+    hyphen, zero-width joiner) vanish; white space collapses. Digits stay as they are given: ``3``
+    is not turned into ``three``, and a corpus that mixes the two must spell them out before.
+    Applying it twice changes nothing.
 
     Raises:
         ValueError: not a ``str``.
@@ -198,56 +198,37 @@ class Tokenizer:
         return counts
 
 
-# Amazon Polly developer guide, "English (US) (en-US)": phoneme and viseme table
-# (docs.aws.amazon.com/polly/latest/dg/ph-table-english-us.html, read 2026-11). It gives /l/ its own
-# viseme; Polly's other English tables put it with t d n.
-_POLLY_EN_US: dict[str, str] = {
-    **{"p": "p", "b": "p", "m": "p"},
-    **{"t": "t", "d": "t", "n": "t"},
-    **{"l": "l"},
-    **{"f": "f", "v": "f"},
-    **{"θ": "T", "ð": "T"},
-    **{"s": "s", "z": "s"},
-    **{"ʃ": "S", "ʒ": "S", "tʃ": "S", "dʒ": "S"},
-    **{"k": "k", "ɡ": "k", "ŋ": "k", "h": "k"},
-    **{"ɹ": "r"},
-    **{"j": "i", "i": "i", "ɪ": "i"},
-    **{"w": "u", "u": "u", "ʊ": "u"},
-    **{"ə": "@", "ɚ": "@"},
-    **{"æ": "a", "aɪ": "a", "aʊ": "a", "ɑ": "a"},
-    **{"eɪ": "e"},
-    **{"ɝ": "E", "ɛ": "E", "ʌ": "E"},
-    **{"oʊ": "o"},
-    **{"ɔ": "O", "ɔɪ": "O"},
-}
 SILENCE_VISEME = "sil"
-VISEME_NAMES: tuple[str, ...] = (SILENCE_VISEME, *dict.fromkeys(_POLLY_EN_US.values()))
-
-# Phones of espeak-ng's en-us voice that the table does not list, as the listed phone nearest to them.
-_ESPEAK_TO_POLLY: dict[str, str] = {
-    **{"g": "ɡ", "r": "ɹ", "ɾ": "t", "ɫ": "l", "l̩": "l", "n̩": "n", "m̩": "m", "ʍ": "w", "ɬ": "l"},
-    **{"x": "k", "ʔ": "k", "ç": "h", "ʲ": "j"},
-    **{"ɜ": "ɝ", "ɐ": "ə", "ᵻ": "ɪ", "ɨ": "ɪ", "a": "æ", "ɒ": "ɑ", "o": "ɔ", "e": "eɪ", "əl": "ə"},
-    **{"iə": "i", "aɪə": "aɪ", "aɪɚ": "aɪ", "aʊə": "aʊ", "aʊɚ": "aʊ", "ɔɪə": "ɔɪ"},
-    **{"ɑɹ": "ɑ", "ɔɹ": "ɔ", "oɹ": "ɔ", "ɛɹ": "ɛ", "eɹ": "ɛ", "ɪɹ": "ɪ", "iɹ": "i", "ʊɹ": "ʊ"},
-}
-_ARPABET_TO_POLLY: dict[str, str] = {
-    **{"P": "p", "B": "b", "M": "m", "EM": "m", "T": "t", "D": "d", "N": "n", "EN": "n", "DX": "t"},
-    **{"L": "l", "EL": "l", "F": "f", "V": "v", "TH": "θ", "DH": "ð", "S": "s", "Z": "z"},
-    **{"SH": "ʃ", "ZH": "ʒ", "CH": "tʃ", "JH": "dʒ", "K": "k", "G": "ɡ", "NG": "ŋ", "HH": "h"},
-    **{"R": "ɹ", "Y": "j", "W": "w", "WH": "w", "IY": "i", "IH": "ɪ", "IX": "ɪ", "UW": "u"},
-    **{"UH": "ʊ", "AX": "ə", "AXR": "ɚ", "AE": "æ", "AY": "aɪ", "AW": "aʊ", "AA": "ɑ", "EY": "eɪ"},
-    **{"ER": "ɝ", "EH": "ɛ", "AH": "ʌ", "OW": "oʊ", "AO": "ɔ", "OY": "ɔɪ"},
-}
+_VISEME_ROWS: tuple[tuple[str, str, str, str], ...] = (
+    # Viseme and first column: Amazon Polly developer guide, "English (US) (en-US)", phoneme and
+    # viseme table (docs.aws.amazon.com/polly/latest/dg/ph-table-english-us.html). It gives /l/ its
+    # own viseme; Polly's other English tables put it with t d n. Second column: further phones of
+    # espeak-ng's en-us voice, each by the Polly phone that its lips are nearest to. Third: ARPAbet.
+    ("p", "p b m", "m̩", "P B M EM"),
+    ("t", "t d n", "ɾ n̩", "T D N EN DX"),
+    ("l", "l", "ɫ l̩ ɬ", "L EL"),
+    ("f", "f v", "", "F V"),
+    ("T", "θ ð", "", "TH DH"),
+    ("s", "s z", "", "S Z"),
+    ("S", "ʃ ʒ tʃ dʒ", "", "SH ZH CH JH"),
+    ("k", "k ɡ ŋ h", "g x ʔ ç", "K G NG HH"),
+    ("r", "ɹ", "r", "R"),
+    ("i", "j i ɪ", "ʲ ᵻ ɨ iə ɪɹ iɹ", "Y IY IH IX"),
+    ("u", "w u ʊ", "ʍ ʊɹ", "W WH UW UH"),
+    ("@", "ə ɚ", "ɐ əl", "AX AXR AH0 ER0"),
+    ("a", "æ aɪ aʊ ɑ", "a ɒ aɪə aɪɚ aʊə aʊɚ ɑɹ", "AE AY AW AA"),
+    ("e", "eɪ", "e", "EY"),
+    ("E", "ɝ ɛ ʌ", "ɜ ɛɹ eɹ", "ER EH AH"),
+    ("o", "oʊ", "", "OW"),
+    ("O", "ɔ ɔɪ", "o oɹ ɔɹ ɔɪə", "AO OY"),
+)
 _SILENCES = ("", "sil", "SIL", "sp", "SP", "spn", "SPN", "pau", "_", "_:", "_|", "#")
-
+VISEME_NAMES: tuple[str, ...] = (SILENCE_VISEME, *(row[0] for row in _VISEME_ROWS))
 VISEMES: dict[str, str] = {
-    **_POLLY_EN_US,
-    **{phone: _POLLY_EN_US[listed] for phone, listed in _ESPEAK_TO_POLLY.items()},
-    **{phone: _POLLY_EN_US[listed] for phone, listed in _ARPABET_TO_POLLY.items()},
+    **{phone: row[0] for row in _VISEME_ROWS for phone in " ".join(row[1:]).split()},
     **dict.fromkeys(_SILENCES, SILENCE_VISEME),
 }
-"""Phone (IPA without stress, length and ties, or ARPAbet without stress) to viseme name."""
+"""Phone (IPA without stress, length and ties, or ARPAbet) to viseme name."""
 
 # Stress, length, syllable edges, affricate ties and espeak's liaison marks do not change the lips.
 _IGNORED_MARKS = str.maketrans("", "", "ˈˌːˑ.͜͡'ʰ̃‿-")
@@ -257,8 +238,8 @@ def phone_to_viseme(phone: str) -> str:
     """Amazon Polly en-US viseme of one phone, by the lips' shape at its start for a diphthong.
 
     Args:
-        phone: IPA as espeak-ng's en-us voice writes it (``"ˈaɪ"``, ``"uː"``, ``"tʃ"``), ARPAbet with
-            or without stress digit (``"AH0"``), or a silence (``"sil"``, ``"sp"``, ``""``).
+        phone: IPA as espeak-ng's en-us voice writes it (``"ˈaɪ"``, ``"uː"``, ``"tʃ"``), ARPAbet
+            with or without stress digit (``"AH0"``), or a silence (``"sil"``, ``"sp"``, ``""``).
 
     Returns:
         One of ``VISEME_NAMES``.
@@ -275,7 +256,8 @@ def phones_to_visemes(phones: Iterable[str]) -> list[str]:
     Raises:
         ValueError: phones in neither table; the message lists all of them.
     """
-    visemes, unknown = [], {}
+    visemes: list[str] = []
+    unknown: dict[str, None] = {}
     for phone in phones:
         viseme = VISEMES.get(phone) or VISEMES.get(_bare(phone))
         if viseme is None:

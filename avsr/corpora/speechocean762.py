@@ -1,0 +1,59 @@
+"""speechocean762 (Zhang et al., Interspeech 2021): Mandarin speakers' English, many voices.
+
+Here it lends voices to babble noise. Layout: ``train_adult.tsv`` and ``test_adult.tsv`` (columns
+``utt spk age gender seconds text``, tab separated) beside ``audio/<utt>.ogg``.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+LISTS: dict[str, str] = {"train": "train_adult.tsv", "test": "test_adult.tsv"}
+
+
+def speechocean_pool(root: Path | str, part: str = "train") -> list[tuple[Path, str]]:
+    """Recordings and their speakers.
+
+    Args:
+        root: the folder that holds ``audio/`` and the lists.
+        part: ``"train"`` (67 speakers) or ``"test"`` (61 others): the corpus's own lists.
+
+    Returns:
+        (path, speaker id) by utterance id; speaker ids are the corpus's, e.g. ``"0036"``.
+
+    Raises:
+        ValueError: a missing folder, list, column or recording; the message names it.
+    """
+    root = Path(root)
+    if part not in LISTS:
+        raise ValueError(f"speechocean762 part {part!r} is not one of {', '.join(LISTS)}")
+    table = root / LISTS[part]
+    if not table.is_file():
+        raise ValueError(
+            f"{table}: no such list; give the speechocean762 folder "
+            "(under AVSR_DATA it is called speechocean762)"
+        )
+    with open(table, encoding="utf-8", newline="") as lines:
+        # The texts hold quotation marks that open nothing.
+        rows = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+        missing_columns = {"utt", "spk"} - set(rows.fieldnames or ())
+        if missing_columns:
+            raise ValueError(
+                f"{table}:1: lacks the columns {sorted(missing_columns)}; "
+                "the first line must name utt, spk, age, gender, seconds, text"
+            )
+        pool = []
+        for number, row in enumerate(rows, 2):
+            if not row["utt"] or not row["spk"]:
+                raise ValueError(f"{table}:{number}: utterance or speaker is empty; mend the line")
+            pool.append((root / "audio" / f"{row['utt']}.ogg", row["spk"]))
+    absent = [path for path, _ in pool if not path.is_file()]
+    if absent:
+        raise ValueError(
+            f"{absent[0]}: no such recording, and {len(absent) - 1} more of {len(pool)} that "
+            f"{table.name} lists are missing; copy the audio folder again"
+        )
+    if not pool:
+        raise ValueError(f"{table}: lists no recording; copy it again")
+    return sorted(pool, key=lambda entry: entry[0].name)
