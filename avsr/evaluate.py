@@ -1,7 +1,7 @@
 """Decode a test split over noise conditions and visual sources into ``hypotheses.jsonl``.
 
-Visual features do not depend on the noise: they are encoded once an utterance, and so is the audio of
-each mixture, whatever number of visual sources it is joined with.
+Visual features do not depend on the noise: they are encoded once an utterance, and so is the audio
+of each mixture, whatever number of visual sources it is joined with.
 """
 
 # B mixtures of one utterance, T frames, P lip points, S samples, D width

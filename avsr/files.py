@@ -130,7 +130,7 @@ def _read_audio_with_av(path: Path) -> tuple[np.ndarray, int]:
 
 
 def resample(waveform: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:
-    """Windowed-sinc resampling of float32 (S,) between integer rates in Hz (torchaudio's kernel)."""
+    """Windowed-sinc resampling of float32 (S,) between integer rates in Hz, by torchaudio."""
     if from_hz == to_hz:
         return np.ascontiguousarray(waveform, dtype=np.float32)
     import torch
@@ -245,7 +245,6 @@ def write_video(
         with av.open(str(temporary), "w", format="mp4", options={"movflags": "faststart"}) as out:
             video = out.add_stream("libx264", rate=fps, options={"crf": "20", "preset": "veryfast"})
             video.pix_fmt = "yuv420p"
-            sound = None
             if audio is not None:
                 sound = out.add_stream("aac", rate=sample_rate_hz, layout="mono")
             count = 0
@@ -262,7 +261,7 @@ def write_video(
             if count == 0:
                 raise ValueError(f"{path}: no frames to write")
             out.mux(video.encode(None))
-            if sound is not None and audio is not None:
+            if audio is not None:
                 planar = np.ascontiguousarray(audio, dtype=np.float32)[None]
                 block = av.AudioFrame.from_ndarray(planar, format="fltp", layout="mono")
                 block.sample_rate, block.pts = sample_rate_hz, 0

@@ -24,9 +24,7 @@ class LossSum:
     logs: dict[str, float] = field(default_factory=dict)  # further sums over the same targets
 
 
-def ctc_loss_sum(
-    logits: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor
-) -> LossSum:
+def ctc_loss_sum(logits: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> LossSum:
     """Connectionist temporal classification (Graves et al. 2006, eq. 8), in nats, summed.
 
     Args:
@@ -53,7 +51,5 @@ def ctc_loss_sum(
         )
     # (T, B, K) in float32 also under bf16 autocast: the loss sums many small probabilities.
     log_probabilities = logits.float().log_softmax(-1).transpose(0, 1)
-    total = F.ctc_loss(
-        log_probabilities, tokens, lengths, token_lengths, blank=0, reduction="sum"
-    )
+    total = F.ctc_loss(log_probabilities, tokens, lengths, token_lengths, blank=0, reduction="sum")
     return LossSum(total, int(token_lengths.sum()))

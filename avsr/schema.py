@@ -44,8 +44,8 @@ class PhoneTime:
 class Hypothesis:
     """One decoded utterance in one condition: a row of ``hypotheses.jsonl``.
 
-    ``snr_db`` is ``None`` for clean audio (0.0 is 0 dB); ``seed`` is the seed of the noise, ``None``
-    where there is none; ``noise_type`` is ``"none"`` for clean audio.
+    ``snr_db`` is ``None`` for clean audio (0.0 is 0 dB); ``seed`` is the seed of the noise,
+    ``None`` where there is none; ``noise_type`` is ``"none"`` for clean audio.
     """
 
     utterance_id: str
@@ -159,10 +159,12 @@ class Batch:
 
     def to(self, device: Any) -> Batch:
         """The batch on another device."""
-        moved = {}
+        moved: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
-            moved[field.name] = value if value is None or isinstance(value, tuple) else value.to(device)
+            moved[field.name] = (
+                value if value is None or isinstance(value, tuple) else value.to(device)
+            )
         return Batch(**moved)
 
     @property

@@ -72,7 +72,7 @@ def hide_spans(
 def mask_features(
     features: np.ndarray, config: AugmentConfig, rng: np.random.Generator
 ) -> np.ndarray:
-    """SpecAugment (Park et al. 2019) without warping: spans and bands of (4 T, F) set to the mean."""
+    """SpecAugment (Park et al. 2019) without warping: parts of (4 T, F) set to the mean."""
     features = features.copy()
     mean = features.mean()
     spans = hide_spans(
@@ -97,9 +97,7 @@ def crop_offsets(size: int, rng: np.random.Generator | None) -> tuple[int, int]:
     return int(rng.integers(0, room + 1)), int(rng.integers(0, room + 1))
 
 
-def augment_crops(
-    crops: np.ndarray, config: AugmentConfig, rng: np.random.Generator
-) -> np.ndarray:
+def augment_crops(crops: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
     """Random window, brightness and contrast of a whole clip uint8 (T, 96, 96) -> (T, 88, 88)."""
     top, left = crop_offsets(crops.shape[1], rng)
     crops = crops[:, top : top + MODEL_CROP_SIZE, left : left + MODEL_CROP_SIZE]

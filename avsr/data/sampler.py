@@ -12,8 +12,8 @@ def batches_of_epoch(
 ) -> list[list[int]]:
     """Micro-batches of one epoch: every utterance once, neighbours of similar length.
 
-    Utterances are shuffled, cut into blocks of 50 batches' worth, sorted by length within a block, and
-    grouped so that padded frames stay within ``max_frames``; then the batches are shuffled.
+    Utterances are shuffled, cut into blocks of 50 batches' worth, sorted by length within a block,
+    and grouped so that padded frames stay within ``max_frames``; then the batches are shuffled.
 
     Args:
         num_frames: length of each utterance in frames.

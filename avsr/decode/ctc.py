@@ -10,6 +10,9 @@ import numpy as np
 
 LOG_ZERO = -math.inf
 
+# prefix -> log probability of ending in blank, and of ending in its last token
+Beam = dict[tuple[int, ...], tuple[float, float]]
+
 
 def ctc_prefix_beam(
     log_probabilities: np.ndarray, beam_size: int = 10, pieces_per_frame: int = 12
@@ -38,12 +41,12 @@ def ctc_prefix_beam(
         raise ValueError(f"beam_size {beam_size} must be at least 1")
     num_pieces = min(pieces_per_frame, log_probabilities.shape[1] - 1)
     # For each prefix: log probability of ending in blank, and of ending in its last token.
-    beam: dict[tuple[int, ...], tuple[float, float]] = {(): (0.0, LOG_ZERO)}
+    beam: Beam = {(): (0.0, LOG_ZERO)}
     for frame in log_probabilities:
         best = np.argpartition(-frame[1:], num_pieces - 1)[:num_pieces] + 1
-        grown: dict[tuple[int, ...], tuple[float, float]] = {}
+        grown: Beam = {}
 
-        def add(prefix: tuple[int, ...], blank: float, token: float, into=grown) -> None:
+        def add(prefix: tuple[int, ...], blank: float, token: float, into: Beam = grown) -> None:
             old_blank, old_token = into.get(prefix, (LOG_ZERO, LOG_ZERO))
             into[prefix] = (np.logaddexp(old_blank, blank), np.logaddexp(old_token, token))
 

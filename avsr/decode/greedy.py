@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def ctc_greedy(logits: Tensor, lengths: Tensor) -> list[list[int]]:
-    """The most probable label of each frame, repeats merged, blanks removed (Graves 2006, sec. 3.2).
+    """Best label of each frame, repeats merged, blanks removed (Graves et al. 2006, sec. 3.2).
 
     Args:
         logits: (B, T, K), blank 0.

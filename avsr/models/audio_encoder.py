@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from avsr.models.layers import masked
 
-# Log-mel of speech in [-1, 1] lies between -14 (floor) and 3: this brings it near zero mean and unit
-# variance without a statistic of the utterance, which a stream could not know.
+# Log-mel of speech in [-1, 1] lies between -14 (floor) and 3: this brings it near zero mean and
+# unit variance without a statistic of the utterance, which a stream could not know.
 LOG_MEL_MEAN, LOG_MEL_SCALE = -7.0, 4.0
 
 

@@ -35,9 +35,7 @@ class Fusion(nn.Module):
             nn.Linear(2 * width, width),
         )
 
-    def forward(
-        self, encoded: dict[Stream, tuple[Tensor, Tensor]], valid_mask: Tensor
-    ) -> Tensor:
+    def forward(self, encoded: dict[Stream, tuple[Tensor, Tensor]], valid_mask: Tensor) -> Tensor:
         """Fuse to (B, T, D).
 
         Args:

@@ -48,6 +48,7 @@ class SelfAttention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, x: Tensor, valid_mask: Tensor) -> Tensor:
+        """Map (B, T, D) to (B, T, D); what stands in invalid frames is not attended to."""
         batch, frames, width = x.shape
         qkv = self.to_qkv(self.norm(x)).view(batch, frames, 3, self.num_heads, -1)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
@@ -73,6 +74,7 @@ class ConvolutionModule(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, x: Tensor, valid_mask: Tensor) -> Tensor:
+        """Map (B, T, D) to (B, T, D); invalid frames count as zeros for their neighbours."""
         gated = masked(F.glu(self.expand(self.norm(x)), dim=-1), valid_mask)
         mixed = self.depthwise(gated.transpose(1, 2)).transpose(1, 2)
         return self.out(F.silu(self.depthwise_norm(mixed)))

@@ -88,13 +88,11 @@ class Recognizer(nn.Module):
             present: (B, T) bool, frames at which the stream is there.
         """
         x = self.encoders[stream](values, present)
-        for layer in self.stream_layers[stream]:  # type: ignore[union-attr]
+        for layer in self.stream_layers[stream]:  # type: ignore[attr-defined]
             x = layer(x, present)
         return x
 
-    def recognize(
-        self, encoded: dict[Stream, tuple[Tensor, Tensor]], valid_mask: Tensor
-    ) -> Tensor:
+    def recognize(self, encoded: dict[Stream, tuple[Tensor, Tensor]], valid_mask: Tensor) -> Tensor:
         """Logits (B, T, K) from encoded streams and their presence, see :class:`Fusion`."""
         x = self.fusion(encoded, valid_mask)
         for layer in self.layers:

@@ -31,6 +31,7 @@ class ResidualBlock(nn.Module):
         self.shortcut = nn.Conv2d(channels_in, channels, 1, stride, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map images (M, C, H, W) to (M, C', H / stride, W / stride)."""
         y = F.relu(self.first_norm(self.first(x)))
         y = self.second_norm(self.second(y))
         return F.relu(y + self.shortcut(x))

@@ -1,8 +1,8 @@
 """What a run needs to go on with the identical next step.
 
 A checkpoint is a folder ``checkpoint-<update>`` that appears under its name only when complete:
-``model.safetensors``, ``average.safetensors``, and ``state.pt`` (optimiser, random states, counters),
-read with ``weights_only=True``.
+``model.safetensors``, ``average.safetensors``, and ``state.pt`` (optimiser, random states,
+counters), read with ``weights_only=True``.
 """
 
 from __future__ import annotations

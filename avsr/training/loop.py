@@ -2,9 +2,9 @@
 
 The loss of an update is the sum over all its micro-batches and processes divided by its number of
 targets, so the gradient of 1 x 8 utterances equals that of 4 x 2 and of 2 processes x 4.
-Micro-batches form one endless stream (epoch after epoch); update u takes G = accumulation x processes
-of them in turn. Hence nothing is dropped at an epoch's end, and a resumed run takes the identical
-next step.
+Micro-batches form one endless stream (epoch after epoch); update u takes G = accumulation x
+processes of them in turn. Hence nothing is dropped at an epoch's end, and a resumed run takes the
+identical next step.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ class TrainConfig:
     average_decay: float = 0.995  # of the running weight average that is validated and kept
     validate_every: int = 200
     num_workers: int = 0  # loader processes; 0 loads in the training process
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 on GPUs that have it
+    precision: Literal["auto", "float32", "bfloat16"] = (
+        "auto"  # auto: bfloat16 on GPUs that have it
+    )
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -63,10 +65,12 @@ class Examples(Protocol):
 
     num_frames: list[int]
 
-    def example(self, index: int, epoch: int) -> Any: ...
+    def example(self, index: int, epoch: int) -> Any:
+        """Example ``index``."""
+        ...
 
 
-class TrainingStopped(ValueError):
+class TrainingStoppedError(ValueError):
     """The loss is not finite; the ids of the batch are in the run folder."""
 
 
@@ -133,6 +137,9 @@ def _updates(
         batch_size=None,
         num_workers=config.num_workers,
         pin_memory=accelerator.device.type == "cuda",
+        # Its own generator: the loader would otherwise draw from the one that dropout uses, once
+        # more in a resumed run than in one that was not stopped.
+        generator=torch.Generator(),
     )
     pending = []
     for number, (epoch, batch) in enumerate(loader):
@@ -153,7 +160,7 @@ def update_step(
     """One optimiser step over the micro-batches of all processes; returns means over targets.
 
     Raises:
-        TrainingStopped: the loss is NaN or infinite; nothing was changed.
+        TrainingStoppedError: the loss is NaN or infinite; nothing was changed.
     """
     counts = torch.tensor([float(sum(b.num_targets for b in batches))], device=accelerator.device)
     total_count = float(accelerator.reduce(counts, "sum"))
@@ -172,9 +179,9 @@ def update_step(
     values = torch.tensor(list(sums.values()), dtype=torch.float64, device=accelerator.device)
     means = (accelerator.reduce(values, "sum") / total_count).tolist()
     norm = accelerator.clip_grad_norm_(model.parameters(), max_grad_norm)
-    result = {**dict(zip(sums, means, strict=True)), "grad_norm": float(norm)}  # type: ignore[arg-type]
+    result = {**dict(zip(sums, means, strict=True)), "grad_norm": float(norm)}
     if not (math.isfinite(result["loss"]) and math.isfinite(result["grad_norm"])):
-        raise TrainingStopped(f"loss {result['loss']} and gradient norm {result['grad_norm']}")
+        raise TrainingStoppedError(f"loss {result['loss']} and gradient norm {result['grad_norm']}")
     optimizer.step()
     return result
 
@@ -208,7 +215,7 @@ def train(
         the content of ``best.json``: update and validation metrics of the best network.
 
     Raises:
-        TrainingStopped: a loss is not finite; ``stopped_<process>.json`` lists the batch's ids.
+        TrainingStoppedError: a loss is not finite; ``stopped_<process>.json`` lists the ids.
     """
     optimizer = make_optimizer(model, config.learning_rate, config.weight_decay)
     average = AveragedWeights(model, config.average_decay)
@@ -243,11 +250,11 @@ def train(
             means = update_step(
                 wrapped, optimizer, batch_loss, batches, accelerator, config.max_grad_norm
             )
-        except TrainingStopped as error:
+        except TrainingStoppedError as error:
             ids = [list(batch.utterance_ids) for batch in batches]
             path = run_folder / f"stopped_{accelerator.process_index}.json"
             write_json(path, {"update": update, "utterance_ids": ids})
-            raise TrainingStopped(
+            raise TrainingStoppedError(
                 f"{run_folder}: {error} at update {update}; the batch's utterances are in {path}; "
                 "check them, or lower the learning rate"
             ) from error

@@ -85,7 +85,9 @@ def plain_example(
     )
 
 
-def save_recognizer(path: Path, model: Recognizer, tokenizer: Tokenizer, note: dict[str, str]) -> None:
+def save_recognizer(
+    path: Path, model: Recognizer, tokenizer: Tokenizer, note: dict[str, str]
+) -> None:
     """One safetensors file that holds weights, config and the tokenizer."""
     extra = {"tokenizer": tokenizer.model.hex(), **note}
     save_model(path, model.state_dict(), model.config, extra)
@@ -100,7 +102,7 @@ def load_recognizer(path: Path | str) -> tuple[Recognizer, Tokenizer]:
     state, config, info = load_model(Path(path))
     if "tokenizer" not in info:
         raise ValueError(f"{path}: has no tokenizer in it; give a recogniser's best.safetensors")
-    listed = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
+    listed: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
     model = Recognizer(RecognizerConfig(**listed))
     try:
         model.load_state_dict(state)

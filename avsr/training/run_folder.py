@@ -19,7 +19,7 @@ PACKAGES = ("torch", "torchaudio", "accelerate", "transformers", "datasets", "nu
 
 def provenance() -> dict[str, Any]:
     """Command, commit, versions and machine, for the run folder and every published figure."""
-    versions = {}
+    versions: dict[str, str | None] = {}
     for name in PACKAGES:
         try:
             versions[name] = metadata.version(name)
@@ -46,7 +46,9 @@ def current_commit() -> str | None:
         ).stdout.strip()
 
     try:
-        dirty = git("status", "--porcelain", "--untracked-files=no", "--", str(folder.parent.parent))
+        dirty = git(
+            "status", "--porcelain", "--untracked-files=no", "--", str(folder.parent.parent)
+        )
         return git("rev-parse", "HEAD") + ("+changes" if dirty else "")
     except (OSError, subprocess.CalledProcessError):
         return None  # installed from a wheel: there is no checkout
