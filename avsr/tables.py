@@ -1,0 +1,244 @@
+"""Results as text: labels of the arms, wide WER tables (Markdown), every row (CSV)."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from avsr.conditions import CLEAN, Arm
+from avsr.files import write_atomically
+
+_SOURCE_LABELS = {
+    "none": "no face",
+    "mouth_crops": "real mouth crops",
+    "tracked_lips": "tracked 3D lips",
+    "generated_from_clean": "face generated from clean audio",
+    "generated_from_noisy": "face generated from the same noisy audio",
+    "generated_from_other": "face generated from another utterance",
+    "still": "still face",
+}
+SOURCE_ROLES = {
+    "generated_from_clean": "upper bound: a listener does not have the clean audio",
+    "generated_from_noisy": "what a listener really has",
+    "generated_from_other": "control: must not help",
+    "still": "control: must not help",
+}
+_MODALITY_LABELS = {"audio": "A", "video": "V", "audio_visual": "AV"}
+CSV_FIELDS = (
+    *("system", "modality", "visual_source", "noise_type", "snr_db", "scope", "seed"),
+    *(
+        "substitutions",
+        "insertions",
+        "deletions",
+        "words",
+        "num_expected",
+        "num_scored",
+        "coverage",
+    ),
+    *("wer", "wer_low", "wer_high", "cer", "cer_low", "cer_high", "ser", "ser_low", "ser_high"),
+)
+
+
+def arm_of(row: Mapping[str, Any]) -> Arm:
+    """The arm that a row, comparison, summary or baseline of the results is about."""
+    return Arm(row["system"], row["modality"], row["visual_source"])
+
+
+def arm_labels(results: Mapping[str, Any]) -> dict[Arm, str]:
+    """A short reader's label for every arm; the system's name is added where it tells two apart."""
+    arms = list(dict.fromkeys(arm_of(row) for row in results["rows"]))
+    plain = {arm: _plain_label(arm) for arm in arms}
+    return {
+        arm: label if list(plain.values()).count(label) == 1 else f"{label} ({arm.system})"
+        for arm, label in plain.items()
+    }
+
+
+def _plain_label(arm: Arm) -> str:
+    if arm.modality == "audio":
+        return "A: audio only"
+    return f"{_MODALITY_LABELS[arm.modality]}: {_SOURCE_LABELS[arm.visual_source]}"
+
+
+def level_label(snr_db: float | None) -> str:
+    """``clean``, ``0 dB``, ``\u22122.5 dB`` (with a true minus sign)."""
+    return "clean" if snr_db is None else f"{snr_db:g} dB".replace("-", "\u2212")
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A fraction in per cent without its sign ``%``; an en dash where there is none."""
+    return "\u2013" if value is None else f"{100 * value:.{digits}f}".replace("-", "\u2212")
+
+
+def p_text(p_value: float, num_resamples: int) -> str:
+    """A bootstrap p-value, never below what the number of resamples can show."""
+    floor = 2 / (num_resamples + 1)
+    return f"< {_short(floor)}" if p_value <= floor * 1.0001 else _short(p_value)
+
+
+def _short(value: float) -> str:
+    return f"{value:.4f}" if value < 0.001 else f"{value:.3f}"
+
+
+def pooled(results: Mapping[str, Any]) -> dict[tuple[Arm, str, float | None], dict[str, Any]]:
+    """Rows pooled over seeds by arm, noise type and level."""
+    return {
+        (arm_of(row), row["noise_type"], row["snr_db"]): row
+        for row in results["rows"]
+        if row["scope"] == "pooled"
+    }
+
+
+def levels(results: Mapping[str, Any], noise_type: str) -> list[float | None]:
+    """Levels with a row in this noise, ascending, then clean."""
+    found = {
+        row["snr_db"]
+        for row in results["rows"]
+        if row["noise_type"] == noise_type and row["snr_db"] is not None
+    }
+    return [*sorted(found), None]
+
+
+def wide_rows(
+    results: Mapping[str, Any], noise_type: str
+) -> list[tuple[Arm, list[dict[str, Any] | None]]]:
+    """For each arm its pooled row at every level of :func:`levels`; clean is shared by all noises.
+
+    An arm that hears nothing and was decoded without noise only has its clean row at all levels.
+    """
+    by_key = pooled(results)
+    table = []
+    for arm in arm_labels(results):
+        clean = by_key.get((arm, CLEAN, None))
+        row = [
+            by_key.get((arm, noise_type, level)) if level is not None else clean
+            for level in levels(results, noise_type)
+        ]
+        if arm.modality == "video" and not any(row[:-1]):
+            row = [clean] * len(row)
+        table.append((arm, row))
+    return table
+
+
+def markdown(results: Mapping[str, Any]) -> str:
+    """Wide WER tables (one for each noise type), the summaries and the conditions, as Markdown."""
+    protocol, interval = results["protocol"], results["interval"]
+    labels = arm_labels(results)
+    parts = [f"# WER under noise: {protocol['corpus']}, {protocol['split']}", *_remarks(results)]
+    for noise_type in protocol["test_noises"] or (CLEAN,):
+        head = ["WER %", *(level_label(level) for level in levels(results, noise_type))]
+        body = [
+            [labels[arm], *(_cell(row) for row in row_of_arm)]
+            for arm, row_of_arm in wide_rows(results, noise_type)
+        ]
+        matched = protocol["matched_noise"].get(noise_type)
+        kind = "" if matched is None else (" (matched)" if matched else " (unseen in training)")
+        parts += [f"## {noise_type}{kind}", _table(head, body)]
+    parts += ["## Summary", _table(SUMMARY_HEAD, summary_rows(results)), interval_line(interval)]
+    found = results["audit"]["findings"]
+    parts += [
+        "## Self-audit",
+        *(f"- {one['level']}: {one['where']}: {one['message']}" for one in found),
+    ]
+    parts += [] if found else ["Nothing to report."]
+    return "\n\n".join(parts) + "\n"
+
+
+SUMMARY_HEAD = [
+    "Arm",
+    "N-WER %",
+    "SNR gain dB",
+    "Errors recovered at \u221210 dB, %",
+    "Clean, against A, points",
+]
+
+
+def summary_rows(results: Mapping[str, Any]) -> list[list[str]]:
+    """One row of ``SUMMARY_HEAD`` for each arm; an en dash where a number does not exist."""
+    labels = arm_labels(results)
+    return [
+        [
+            labels[arm_of(one)],
+            spread(one["n_wer"], 100),
+            spread(one["snr_gain_db"], 1, signed=True),
+            spread(one["errors_recovered"], 100, digits=0),
+            spread(one["clean_difference"], 100, signed=True),
+        ]
+        for one in results["summaries"]
+    ]
+
+
+def spread(
+    value: Mapping[str, Any], factor: float, *, digits: int = 1, signed: bool = False
+) -> str:
+    """``value [low, high]`` times a factor; an unbounded end is an infinity sign."""
+    if value["value"] is None:
+        return "\u2013"
+
+    def number(one: float) -> str:
+        # Adding zero turns a rounded -0.0 into 0.0.
+        text = f"{round(factor * one, digits) + 0.0:{'+' if signed else ''}.{digits}f}"
+        return text.replace("-", "\u2212")
+
+    low = "\u2212\u221e" if value["low"] is None else number(value["low"])
+    high = "\u221e" if value["high"] is None else number(value["high"])
+    return f"{number(value['value'])} [{low}, {high}]"
+
+
+def _cell(row: Mapping[str, Any] | None) -> str:
+    if row is None:
+        return "\u2013"
+    star = "" if row["coverage"] == 1 else f" ({row['coverage']:.0%} decoded)"
+    return f"{percent(row['wer'])} [{percent(row['wer_low'])}, {percent(row['wer_high'])}]{star}"
+
+
+def _remarks(results: Mapping[str, Any]) -> list[str]:
+    protocol = results["protocol"]
+    remarks = [
+        f"{protocol['num_utterances']} utterances, {protocol['num_words']} words, "
+        f"{protocol['num_speakers']} speaker(s), noise seeds {len(protocol['seeds'])}."
+    ]
+    if protocol["synthetic"]:
+        remarks.append("**Synthetic speech and faces: not a measurement on real people.**")
+    if protocol["speaker_dependent"]:
+        remarks.append("**Speaker-dependent: the test speaker was trained on.**")
+    return remarks + list(protocol["notes"])
+
+
+def interval_line(interval: Mapping[str, Any]) -> str:
+    """One paragraph that says what the brackets and the summary's columns are."""
+    return (
+        f"Brackets: {interval['confidence']:.0%} bootstrap interval over "
+        f"{interval['num_clusters']} {interval['clustered_by']}s, {interval['num_resamples']} "
+        "resamples. N-WER: mean over noise types and levels without clean. SNR gain: dB at equal "
+        "WER against audio only."
+    )
+
+
+def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *body]
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
+    )
+
+
+def csv_text(results: Mapping[str, Any]) -> str:
+    """All rows, pooled and by seed, in the columns ``CSV_FIELDS``; rates are fractions."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, CSV_FIELDS, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(results["rows"])
+    return out.getvalue()
+
+
+def write_tables(results: Mapping[str, Any], folder: Path | str) -> tuple[Path, Path]:
+    """Write ``results.md`` and ``rows.csv`` into the folder; returns their paths."""
+    folder = Path(folder)
+    paths = folder / "results.md", folder / "rows.csv"
+    for path, text in zip(paths, (markdown(results), csv_text(results)), strict=True):
+        with write_atomically(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return paths
