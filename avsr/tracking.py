@@ -105,9 +105,7 @@ class FaceTracker:
         self._mediapipe = _import_mediapipe()
         vision = self._mediapipe.tasks.vision
         options = vision.FaceLandmarkerOptions(
-            base_options=self._mediapipe.tasks.BaseOptions(
-                model_asset_path=str(landmarker_model)
-            ),
+            base_options=self._mediapipe.tasks.BaseOptions(model_asset_path=str(landmarker_model)),
             running_mode=vision.RunningMode.IMAGE,
             num_faces=MAX_FACES,
         )
@@ -285,13 +283,13 @@ def fetch_face_landmarker(destination: Path | str, avsr_data: Path | str | None 
         destination = destination / "face_landmarker.task"
     if destination.is_file() and sha256_file(destination) == LANDMARKER_SHA256:
         return destination
-    local = Path(avsr_data) / "mediapipe_face" / destination.name if avsr_data else None
+    local = Path(avsr_data) / "mediapipe_face" / "face_landmarker.task" if avsr_data else None
     with write_atomically(destination) as temporary:
         if local is not None and local.is_file():
             shutil.copyfile(local, temporary)
         else:
             try:
-                with urllib.request.urlopen(LANDMARKER_URL, timeout=60) as response:  # noqa: S310
+                with urllib.request.urlopen(LANDMARKER_URL, timeout=60) as response:
                     temporary.write_bytes(response.read())
             except OSError as error:
                 raise TrackingError(

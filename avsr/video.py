@@ -1,8 +1,8 @@
 """Landmarks and frames to head-pose-free lips and mouth crops: pure functions on arrays.
 
 Axes: T frames, V landmarks, N points, D = 2 or 3 space dimensions, H W image, C crop side.
-Image coordinates are pixels, x to the right, y DOWN, pixel centres at whole numbers. Face coordinates
-are millimetres, x to the image's right, y UP, z towards the viewer.
+Image coordinates are pixels, x to the right, y DOWN, pixel centres at whole numbers. Face
+coordinates are millimetres, x to the image's right, y UP, z towards the viewer.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from avsr.units import MOUTH_CROP_SIZE
 
 ADULT_PUPIL_DISTANCE_MM = 63.0
-"""Mean adult inter-pupillary distance (Dodgson 2004, Proc. SPIE 5291): the population constant that
+"""Mean adult inter-pupillary distance (Dodgson 2004, Proc. SPIE 5291), the population constant that
 turns pixels into millimetres, so that millimetres here are up to the speaker's own size (about 6 %)."""
 
 CROP_SIDE_PER_EYE_DISTANCE = 1.3
@@ -39,7 +39,7 @@ class Similarity:
 
 
 def fit_similarity(source: np.ndarray, target: np.ndarray) -> Similarity:
-    """Least-squares similarity from ``source`` to ``target`` (Umeyama, IEEE TPAMI 13(4) 1991, eq. 39-42).
+    """Least-squares similarity from ``source`` to ``target`` (Umeyama, TPAMI 13(4) 1991).
 
     Args:
         source: float (..., N, D) points, not all in one place.
@@ -94,7 +94,7 @@ def smooth_in_time(values: np.ndarray, sigma_frames: float) -> np.ndarray:
 
 
 def smooth_rotations(rotations: np.ndarray, sigma_frames: float) -> np.ndarray:
-    """Smooth (T, D, D) rotations: Gaussian mean of the matrices, projected to the nearest rotation."""
+    """Smooth (T, D, D) rotations: the nearest rotations to their Gaussian means."""
     left, _, right = np.linalg.svd(smooth_in_time(rotations, sigma_frames))
     signs = np.ones(left.shape[:-1])
     signs[..., -1] = np.sign(np.linalg.det(left @ right))
@@ -104,7 +104,7 @@ def smooth_rotations(rotations: np.ndarray, sigma_frames: float) -> np.ndarray:
 def fill_missing(
     values: np.ndarray, tracked: np.ndarray, max_missing_frames: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Give every frame a value: short inner gaps interpolated, the rest held from the nearest frame.
+    """Give every frame a value: short inner gaps interpolated, the rest held.
 
     Args:
         values: float (T, ...); rows where ``tracked`` is False are not read.
@@ -140,9 +140,11 @@ def reject_broken_segments(
 ) -> np.ndarray:
     """Take back detections in broken picture segments (film damaged up to the next key frame).
 
-    Damaged GRID clips start grey, slowly gather moving blocks, and jump to the true picture at the
-    next key frame; a detector sometimes "finds" a face among the blocks. Jumps split the clip into
-    segments; one in which at most half of the frames have a face keeps none.
+    Damaged GRID clips start grey, slowly gather moving blocks, and jump to the true picture at a
+    later key frame (once after 72 of 75 frames); a detector sometimes "finds" a face among the
+    blocks. Jumps split the clip into segments; one in which at most half of the frames have a face
+    keeps none. If the first segment is such a one, the film began without its key frame: all up to
+    the last jump is rejected.
 
     Args:
         frames: uint8 (T, H, W, 3).
@@ -160,6 +162,8 @@ def reject_broken_segments(
     for start, end in zip(edges[:-1], edges[1:], strict=True):
         if 2 * int(tracked[start:end].sum()) <= end - start:
             kept[start:end] = False
+    if not kept[: edges[1]].any():
+        kept[: edges[-2]] = False
     return kept
 
 
@@ -178,7 +182,11 @@ class FaceFrameIds:
 
 
 def remove_head_pose(
-    landmarks: np.ndarray, ids: FaceFrameIds, *, sigma_frames: float = 1.0
+    landmarks: np.ndarray,
+    ids: FaceFrameIds,
+    *,
+    tracked: np.ndarray | None = None,
+    sigma_frames: float = 1.0,
 ) -> tuple[np.ndarray, Similarity]:
     """Head-pose-free face in millimetres.
 
@@ -191,6 +199,7 @@ def remove_head_pose(
     Args:
         landmarks: float (T, V, 3), image coordinates in pixels (z in pixels too, larger = farther).
         ids: the landmarks that fix the head.
+        tracked: bool (T,), the frames that define the head's shape, at least one; ``None`` = all.
         sigma_frames: standard deviation of the pose smoothing in frames.
 
     Returns:
@@ -198,15 +207,17 @@ def remove_head_pose(
     """
     upright = landmarks * np.array([1.0, -1.0, -1.0])  # a half turn about x: handedness is kept
     stable = upright[:, list(ids.stable)]
-    mean = procrustes_mean(stable)
+    measured = slice(None) if tracked is None else tracked
+    mean = procrustes_mean(stable[measured])
     raw = fit_similarity(stable, mean)
     rotation = smooth_rotations(raw.rotation, sigma_frames)
     scale = np.exp(smooth_in_time(np.log(raw.scale), sigma_frames))
     centre = smooth_in_time(stable.mean(1), sigma_frames)
     translation = -scale[:, None] * np.einsum("tij,tj->ti", rotation, centre)
     posed = Similarity(scale, rotation, translation).apply(upright)
-    face_axes, origin = _face_axes(posed, ids)
-    pupils = np.linalg.norm(posed[:, ids.pupils[0]] - posed[:, ids.pupils[1]], axis=-1)
+    face_axes, origin = _face_axes(posed[measured], ids)
+    left, right = posed[measured, ids.pupils[0]], posed[measured, ids.pupils[1]]
+    pupils = np.linalg.norm(left - right, axis=-1)
     mm = ADULT_PUPIL_DISTANCE_MM / float(np.median(pupils))
     flip = np.diag([1.0, -1.0, -1.0])
     whole = Similarity(
@@ -257,7 +268,9 @@ def crop_mouths(
     # The 3D distance over the pose's scale is the head's own size; a turned head keeps its scale.
     eye_distance = np.median(np.linalg.norm(eyes, axis=-1) / pose.scale) * pose.scale
     side = np.exp(smooth_in_time(np.log(CROP_SIDE_PER_EYE_DISTANCE * eye_distance), sigma_frames))
-    direction = smooth_in_time(eyes[:, :2] / np.linalg.norm(eyes[:, :2], axis=-1)[:, None], sigma_frames)
+    direction = smooth_in_time(
+        eyes[:, :2] / np.linalg.norm(eyes[:, :2], axis=-1)[:, None], sigma_frames
+    )
     direction /= np.linalg.norm(direction, axis=-1)[:, None]
     centre = smooth_in_time(flat[:, list(mouth)].mean(1), sigma_frames)
     crops = np.empty((len(frames), size, size), np.uint8)
