@@ -138,7 +138,8 @@ def measure_speech(speech: np.ndarray, sample_rate_hz: int = SAMPLE_RATE_HZ) -> 
     0.03 s; for thresholds at powers of two, activity counts samples whose envelope reaches the
     threshold and the 0.2 s after; the active level is where level minus threshold equals the
     margin of 15.9 dB, between thresholds by linear interpolation in dB. The thresholds go on below
-    the 2^-15 of the Recommendation, so that a quiet recording is measured like a loud one.
+    the 2^-15 of the Recommendation, so that a quiet recording is measured like a loud one. Where
+    no threshold is within the margin (a click, a fragment), all samples count as active.
 
     Args:
         speech: float (S,).
@@ -162,10 +163,11 @@ def measure_speech(speech: np.ndarray, sample_rate_hz: int = SAMPLE_RATE_HZ) -> 
             break
         above = (active_db, excess_db)
         exponent -= 1
-    if above is not None:
-        step = excess_db / (excess_db - above[1])
-        active_db += step * (above[0] - active_db)
-    # A click's envelope stays below the margin at every threshold: the highest one's level stands.
+    if above is None:
+        # A click, or a fragment too short for the envelope to rise: even the highest threshold lies
+        # more than the margin below, so the method cannot tell speech from pause. All counts.
+        return SpeechLevels(power, power, 1.0)
+    active_db += excess_db / (excess_db - above[1]) * (above[0] - active_db)
     active_power = 10 ** (active_db / 10)
     return SpeechLevels(power, active_power, min(1.0, power / active_power))
 

@@ -108,7 +108,7 @@ def build_mixture_manifest(
     seeds: Sequence[int] = (0, 1, 2),
     level: Level = "utterance",
 ) -> MixtureManifest:
-    """Every (utterance, noise type, SNR, seed), and one clean row an utterance where ``None`` is in.
+    """Every (utterance, noise type, SNR, seed), and a clean row each where ``None`` is in.
 
     Args:
         utterances: (utterance id, float (S,) at 16 kHz); their order does not matter.
@@ -305,13 +305,13 @@ def random_mixture(
             "in [0, 1]"
         )
     if generator.random() < clean_probability:
-        return RandomMixture(np.asarray(speech, dtype=np.float32), CLEAN, None)
+        return RandomMixture(np.array(speech, dtype=np.float32), CLEAN, None)
     segment, noise_type = bank.random_segment(generator, len(speech))
     snr_db = float(generator.uniform(low, high))
     powers = noise.signal_power(speech), noise.signal_power(segment)
     if powers[0] <= noise.SILENCE_RMS**2:
         raise ValueError(f"speech of {len(speech)} samples is silent; remove the utterance")
     if powers[1] <= noise.SILENCE_RMS**2:  # a pause in a recording: nothing there to scale up
-        return RandomMixture(np.asarray(speech, dtype=np.float32), CLEAN, None)
+        return RandomMixture(np.array(speech, dtype=np.float32), CLEAN, None)
     gain = np.float32(noise.noise_gain_for(powers[0], powers[1], snr_db))
     return RandomMixture((speech + gain * segment).astype(np.float32), noise_type, snr_db)
