@@ -138,14 +138,14 @@ def test_unpaired_scores_are_refused_with_examples() -> None:
 
 
 def test_n_wer_is_the_plain_mean_of_cells_with_zero_db_and_without_clean() -> None:
-    cells = {("white", 0.0): 6, ("white", 5.0): 3, ("babble_8", 0.0): 0}
+    cells = {("white", 0.0): 6, ("white", 5.0): 0, ("babble_8", 0.0): 3}
     scores = [
         score(f"u{i}", errors, noise=noise, snr=snr)
         for (noise, snr), errors in cells.items()
         for i in range(2 if noise == "white" else 8)  # a bigger cell weighs no more
     ]
     scores += [score(f"u{i}", 6, noise="none", snr=None, seed=None) for i in range(8)]
-    assert metrics.n_wer(scores, seed=0).value == pytest.approx((1 + 0.5 + 0) / 3)
+    assert metrics.n_wer(scores, seed=0).value == pytest.approx((1 + 0 + 0.5) / 3)
     with pytest.raises(ValueError, match="no noisy score"):
         metrics.n_wer(scores[-8:], seed=0)
 
@@ -173,6 +173,12 @@ def test_effective_gain_is_the_shift_of_the_curve() -> None:
     assert gain.low == pytest.approx(4) and gain.high == pytest.approx(4)
     back = metrics.effective_snr_gain_db(curve(4), curve(0), at_rate=0.5, seed=0)
     assert back.value == pytest.approx(-4)
+
+
+def test_effective_gain_uses_zero_db() -> None:
+    first, second = ([s for s in curve(shift) if s.snr_db in (0.0, 5.0)] for shift in (0, 2))
+    gain = metrics.effective_snr_gain_db(first, second, at_rate=0.3, seed=0)
+    assert gain.value == pytest.approx(2)
 
 
 def test_effective_gain_needs_a_rate_that_both_curves_cross() -> None:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import math
 import random
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -114,7 +113,7 @@ def test_the_manifest_does_not_depend_on_any_order(
     )
     speech = utterances()
     for values in (speech, kinds, levels, seeds):
-        shuffle.shuffle(values)  # type: ignore[arg-type]
+        shuffle.shuffle(values)
     bank = NoiseBank(config, "test", cached_files=1)
     shuffled = build_mixture_manifest(speech, bank, noise_types=kinds, snrs_db=levels, seeds=seeds)
     assert shuffled == expected

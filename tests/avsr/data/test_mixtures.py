@@ -172,8 +172,8 @@ def test_every_row_renders_again_in_any_order(config: NoiseConfig) -> None:
         speech.items(),
         NoiseBank(config, "test"),
         noise_types=config.test.types,
-        snrs_db=[-10, 0, 10, None],
-        seeds=[0, 1],
+        snrs_db=[-10, 0, None],
+        seeds=[1],
         level="active_speech",
     )
     bank = NoiseBank(config, "test", cached_files=1)
@@ -262,12 +262,13 @@ def test_manifest_survives_the_disk(config: NoiseConfig, tmp_path: Path) -> None
 
 def test_another_seed_makes_another_manifest(config: NoiseConfig) -> None:
     bank = NoiseBank(config, "test")
+    levels: tuple[noise.Level, ...] = ("utterance", "active_speech")
     hashes = {
         build_mixture_manifest(
             utterances(1), bank, noise_types=["white"], snrs_db=[0.0], seeds=[seed], level=level
         ).sha256
         for seed in (0, 1)
-        for level in noise.LEVELS
+        for level in levels
     }
     assert len(hashes) == 4
 
