@@ -1,16 +1,18 @@
 """espeak-ng through its C API: text to waveform with the times of its phones and words.
 
 The library and its voices come inside the ``espeakng-loader`` wheel; nothing is installed or downloaded.
-The C API keeps its state in globals, so a process holds one engine behind a lock; worker processes
-must be spawned, not forked, and each start an engine of their own.
+The C API keeps its state in globals that its own reset leaves untouched (glottal noise, phase). So the
+library is loaded afresh for each text, about 3 ms, which makes the waveform a function of the arguments
+alone; a lock keeps the threads of one process apart, and processes do not see each other.
 """
 
 from __future__ import annotations
 
 import ctypes
+import sys
 import threading
 from dataclasses import dataclass
-from functools import cache
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -93,7 +95,7 @@ class _Mark:
 
 
 class _Engine:
-    """The one engine of this process."""
+    """The engine, loaded for the length of a ``with`` block under this module's lock."""
 
     def __init__(self) -> None:
         try:
@@ -103,6 +105,7 @@ class _Engine:
                 "the synthetic corpus needs espeak-ng, which is not installed; "
                 "run 'pip install espeakng-loader'"
             ) from error
+        _seed_c_library()
         self.library: Any = ctypes.CDLL(espeakng_loader.get_library_path())
         self.sample_rate_hz: int = self.library.espeak_Initialize(
             _OUTPUT_SYNCHRONOUS,
@@ -119,6 +122,21 @@ class _Engine:
         self._marks: list[_Mark] = []
         self._callback = _Callback(self._receive)  # kept: C holds the only other reference
         self.library.espeak_SetSynthCallback(self._callback)
+
+    def __enter__(self) -> _Engine:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.library.espeak_Terminate()
+        if sys.platform != "win32":
+            import _ctypes
+
+            _ctypes.dlclose(self.library._handle)  # the only way to forget the globals
 
     def _receive(self, samples: Any, count: int, events: Any) -> int:
         if samples and count > 0:
@@ -156,13 +174,15 @@ class _Engine:
         )
         self.library.espeak_Synchronize()
         if code != 0 or not self._chunks:
-            raise ValueError(f"espeak-ng said nothing for {text!r} with voice {voice.name} ({code})")
+            raise ValueError(
+                f"espeak-ng said nothing for {text!r} with voice {voice.name} ({code})"
+            )
         return np.concatenate(self._chunks), self._marks
 
 
-@cache
-def _engine() -> _Engine:
-    return _Engine()
+def _seed_c_library() -> None:
+    # The engine draws its breath noise from the C library's rand().
+    (ctypes.cdll.msvcrt if sys.platform == "win32" else ctypes.CDLL(None)).srand(1)
 
 
 def speak(spoken: list[str], voice: Voice, *, words: list[str] | None = None) -> Speech:
@@ -183,11 +203,8 @@ def speak(spoken: list[str], voice: Voice, *, words: list[str] | None = None) ->
         )
     # Starts of the words in the text; a text_position beyond the last start belongs to the last word.
     starts = np.cumsum([0] + [len(word) + 1 for word in spoken[:-1]])
-    with _lock:
-        engine = _engine()
+    with _lock, _Engine() as engine:
         samples, marks = engine.say(" ".join(spoken), voice)
-    # The same text in the same voice differs slightly when the engine has spoken before (its glottal
-    # noise continues); everything else is a function of the arguments.
     owners = [int(np.searchsorted(starts, mark.character, side="right")) - 1 for mark in marks]
     phones = _phone_spans(samples, marks, owners, engine.sample_rate_hz)
     rate = engine.sample_rate_hz
@@ -213,37 +230,30 @@ def _phone_spans(
     where the stop begins a word, else as far as the samples before the burst are silent.
     """
     spans: list[tuple[int, int, str, int]] = []
-    word_start = -1
+    longest_closure = int(_MAX_CLOSURE_S * sample_rate_hz)
+    word_start, after_pause = -1, True
     for mark, owner in zip(marks, owners, strict=True):
-        start = min(mark.sample, len(samples))
+        burst = min(mark.sample, len(samples))
         if mark.is_word:
-            word_start = start
+            word_start = burst
             continue
         phone = mark.phone.translate(_STRESS_AND_LENGTH)
-        if spans:
-            first, _, name, previous_owner = spans[-1]
-            earliest = first + sample_rate_hz // 100  # leaves the previous phone 10 ms at least
-            end = start
-            if 0 <= word_start < start and owner != previous_owner:
-                end = max(word_start, earliest)
+        start = burst
+        if spans and not after_pause:
+            earliest = spans[-1][0] + sample_rate_hz // 100  # leaves the previous phone 10 ms
+            if 0 <= word_start < burst and owner != spans[-1][3]:
+                start = word_start
             elif phone[:1] in _STOPS:
-                end = _closure_start(samples, start, max(earliest, start - _samples(sample_rate_hz)))
-            end = min(end, start)
-            spans[-1] = (first, end, name, previous_owner)
-            start = end
+                start = _closure_start(samples, burst, max(earliest, burst - longest_closure))
+            start = min(max(start, earliest), burst)
+            spans[-1] = (spans[-1][0], start, *spans[-1][2:])
+        elif 0 <= word_start < burst and phone[:1] in _STOPS:
+            start = word_start
+        after_pause = not phone
         if phone:
-            spans.append((start, start, phone, owner))
+            spans.append((start, len(samples), phone, owner))
             word_start = -1
-        else:
-            break  # the pause that ends the clause
-    else:
-        if spans:
-            spans[-1] = (spans[-1][0], len(samples), spans[-1][2], spans[-1][3])
     return [span for span in spans if span[1] > span[0]]
-
-
-def _samples(sample_rate_hz: int) -> int:
-    return int(_MAX_CLOSURE_S * sample_rate_hz)
 
 
 def _closure_start(samples: np.ndarray, burst: int, earliest: int) -> int:

@@ -1,0 +1,107 @@
+"""Triangle meshes as arrays: topology from grids, normals, and checks. Pure functions, no files.
+
+Axis letters: V vertices, F triangles, T frames. Coordinates: millimetres, x to the image's right,
+y up, z to the viewer; a triangle is counter-clockwise seen from outside.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+def grid_triangles(rows: int, columns: int, *, closed: bool) -> np.ndarray:
+    """Triangles of a grid of vertices stored row by row.
+
+    Args:
+        rows: number of rows, 2 or more.
+        columns: vertices in a row, 2 or more (3 where closed).
+        closed: whether the last column joins the first (a tube) or not (a sheet).
+
+    Returns:
+        int32 (F, 3), counter-clockwise where columns run counter-clockwise and rows outward.
+    """
+    if rows < 2 or columns < (3 if closed else 2):
+        raise ValueError(
+            f"a grid of {rows} rows x {columns} columns has no triangles; give 2 rows or more and "
+            f"{3 if closed else 2} columns or more"
+        )
+    row = np.arange(rows - 1)[:, None] * columns
+    column = np.arange(columns if closed else columns - 1)[None, :]
+    after = (column + 1) % columns
+    inner, inner_after = row + column, row + after
+    outer, outer_after = inner + columns, inner_after + columns
+    first = np.stack([inner, outer, outer_after], axis=-1).reshape(-1, 3)
+    second = np.stack([inner, outer_after, inner_after], axis=-1).reshape(-1, 3)
+    return np.concatenate([first, second]).astype(np.int32)
+
+
+def fan_triangles(centre: int, ring: np.ndarray) -> np.ndarray:
+    """Triangles int32 (N, 3) that join ``centre`` to a closed ring of N counter-clockwise vertices."""
+    ring = np.asarray(ring, dtype=np.int32)
+    return np.stack([np.full_like(ring, centre), ring, np.roll(ring, -1)], axis=-1)
+
+
+def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """Unit normals, the mean of the adjacent triangles' weighted by their area.
+
+    Args:
+        vertices: (..., V, 3) mm; triangles: int (F, 3).
+
+    Returns:
+        float32 (..., V, 3); a vertex of no triangle, or of degenerate ones only, gets (0, 0, 1).
+    """
+    corners = vertices[..., triangles, :].astype(np.float64)
+    face = np.cross(
+        corners[..., 1, :] - corners[..., 0, :], corners[..., 2, :] - corners[..., 0, :]
+    )
+    normals = np.zeros(vertices.shape, dtype=np.float64)
+    moved = np.moveaxis(normals, -2, 0)  # a view: vertices first, for add.at
+    for corner in range(3):
+        np.add.at(moved, triangles[:, corner], np.moveaxis(face, -2, 0))
+    length = np.linalg.norm(normals, axis=-1, keepdims=True)
+    unit = np.where(length > 1e-9, normals / np.maximum(length, 1e-9), np.array([0.0, 0.0, 1.0]))
+    return unit.astype(np.float32)
+
+
+def edge_uses(triangles: np.ndarray) -> np.ndarray:
+    """How many triangles share each undirected edge: int (E,). All 1 or 2 in a manifold mesh."""
+    edges = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
+    _, counts = np.unique(np.sort(edges, axis=1), axis=0, return_counts=True)
+    return counts
+
+
+@dataclass
+class MeshAssembly:
+    """Collects parts, each with its own vertices, into one mesh with named regions."""
+
+    vertices: list[np.ndarray] = field(default_factory=list)
+    triangles: list[np.ndarray] = field(default_factory=list)
+    colours: list[np.ndarray] = field(default_factory=list)
+    regions: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    num_vertices: int = 0
+
+    def add(
+        self,
+        vertices: np.ndarray,
+        triangles: np.ndarray,
+        colours: np.ndarray | tuple[float, float, float],
+        *regions: str,
+    ) -> int:
+        """Add a part and return the index of its first vertex.
+
+        Args:
+            vertices: (N, 3) mm; triangles: (F, 3) indices into them.
+            colours: (N, 3) or one RGB for all, 0-255.
+            regions: names that all its vertices join.
+        """
+        start = self.num_vertices
+        count = len(vertices)
+        self.vertices.append(np.asarray(vertices, dtype=np.float64))
+        self.triangles.append(np.asarray(triangles, dtype=np.int32) + start)
+        self.colours.append(np.broadcast_to(np.asarray(colours, dtype=np.float64), (count, 3)))
+        for name in regions:
+            self.regions.setdefault(name, []).append(np.arange(start, start + count))
+        self.num_vertices += count
+        return start
