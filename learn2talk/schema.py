@@ -18,7 +18,7 @@ CONTOUR_POINTS = 20
 
 def _array(values: object, dtype: type, shape: tuple[int | None, ...], name: str) -> NDArray:
     """`values` as a contiguous array of `dtype`, or a ValueError that says what was expected."""
-    array = np.ascontiguousarray(np.asarray(values), dtype=dtype)
+    array: NDArray = np.ascontiguousarray(np.asarray(values), dtype=dtype)
     matches = array.ndim == len(shape) and all(
         want is None or want == have for want, have in zip(shape, array.shape, strict=True)
     )

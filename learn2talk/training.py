@@ -257,16 +257,9 @@ def train_sync_expert(
     """
     config = config or SyncTrainConfig()
     window = config.model.window_frames
-    common = {"num_mels": config.model.num_mels, "window_frames": window}
-    clips = MotionClips(
-        prepared,
-        "train",
-        part=config.part,
-        augment=config.augment,
-        seed=config.train.seed,
-        **common,
-    )
-    valid = MotionClips(prepared, "valid", **common)
+    read = partial(MotionClips, prepared, num_mels=config.model.num_mels, window_frames=window)
+    clips = read("train", part=config.part, augment=config.augment, seed=config.train.seed)
+    valid = read("valid")
     origin = _origin(prepared, train=clips, valid=valid)
     write_run_info(run_folder, {"sync_expert": config}, origin)
     seed_everything(config.train.seed, 0)
@@ -321,9 +314,9 @@ def train_student(
     if sync_expert is not None:
         expert, expert_info = load_sync_expert(sync_expert, "loss")
     window = expert.config.window_frames if expert is not None else 1
-    common = {"num_mels": config.model.num_mels, "window_frames": window}
-    clips = MotionClips(prepared, "train", augment=config.augment, seed=config.train.seed, **common)
-    valid = MotionClips(prepared, "valid", **common)
+    read = partial(MotionClips, prepared, num_mels=config.model.num_mels, window_frames=window)
+    clips = read("train", augment=config.augment, seed=config.train.seed)
+    valid = read("valid")
     template = mean_template([clips.templates[name] for name in speakers_of(clips)])
     lip_positions = np.searchsorted(clips.animated_ids, template.lip_ids)
     batch_loss = StudentLoss(config, lip_positions, expert)

@@ -103,8 +103,8 @@ def load_templates(folder: Path) -> dict[str, FaceTemplate]:
 def mean_template(templates: Sequence[FaceTemplate]) -> FaceTemplate:
     """The mean neutral face of several speakers of one topology, mm."""
     first = templates[0]
-    vertices = np.mean([template.vertices for template in templates], axis=0, dtype=np.float64)
-    return FaceTemplate(first.topology, vertices, first.triangles, first.regions)
+    vertices = np.mean([template.vertices for template in templates], axis=0)
+    return FaceTemplate(first.topology, vertices.astype(np.float32), first.triangles, first.regions)
 
 
 def _times(text: str, name: str) -> tuple[tuple[str, float, float], ...]:
@@ -237,7 +237,8 @@ def changed(
         if augment.flip and generator.random() < 0.5:
             lips = mirror_lips(lips, MIRROR_ORDER)
             neutral = mirror_lips(neutral[None], MIRROR_ORDER)[0]
-        lips = lips + generator.normal(0, augment.lip_noise_mm, lips.shape[1:])
+        moved = generator.normal(0, augment.lip_noise_mm, lips.shape[1:])
+        lips = lips + moved.astype(np.float32)
     return MotionClip(
         utterance_id=clip.utterance_id,
         speaker_id=clip.speaker_id,

@@ -1,0 +1,223 @@
+"""Speech in, a moving face out: arrays, `.npz` or a film with sound.
+
+The module can be called itself: `learn2talk.animate("speech.wav", "runs/student")`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from avsr.audio import log_mel
+from avsr.files import read_audio, sha256_file, write_video
+from avsr.units import SAMPLES_PER_FRAME, VIDEO_FPS
+from learn2talk.files import TrainedStudent, load_student, save_motion
+from learn2talk.render import render_frames
+from learn2talk.schema import FaceTemplate, Motion
+
+PIECE_FRAMES = 400  # video frames computed at once: 16 s
+MOTION_SUFFIX, FILM_SUFFIX = ".npz", ".mp4"
+
+
+def _checked_waveform(waveform: NDArray, name: str) -> NDArray[np.float32]:
+    """`waveform` as float32 (S,), or a ValueError."""
+    array = np.asarray(waveform, dtype=np.float32)
+    if array.ndim != 1:
+        raise ValueError(f"{name} has shape {array.shape}; give mono sound (S,) at 16 kHz")
+    if len(array) < SAMPLES_PER_FRAME:
+        raise ValueError(
+            f"{name} has {len(array)} samples at 16 kHz; one frame of the face lasts "
+            f"{SAMPLES_PER_FRAME}, give at least that much speech"
+        )
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} has NaN or infinite samples; write the sound again")
+    return array
+
+
+@torch.no_grad()
+def displacement_of(student: TrainedStudent, waveform: NDArray) -> NDArray[np.float32]:
+    """Displacement of the animated vertices from the template, (ceil(S / 640), R, 3), mm.
+
+    Args:
+        student: from `learn2talk.files.load_student`.
+        waveform: float (S,) at 16 kHz in [-1, 1], S >= 640, any length.
+
+    Raises:
+        ValueError: not mono, shorter than a frame, or not finite.
+    """
+    sound = torch.from_numpy(_checked_waveform(waveform, "speech"))
+    model = student.model
+    parts = []
+    step = PIECE_FRAMES * SAMPLES_PER_FRAME
+    # The spectrogram is made piece by piece too: its windows are 6 times the sound itself.
+    margin = SAMPLES_PER_FRAME
+    for start in range(0, len(sound), step):
+        first, last = max(0, start - margin), min(len(sound), start + step + margin)
+        frames = log_mel(sound[None, first:last], model.config.num_mels)[0]
+        skip = 4 * (start - first) // SAMPLES_PER_FRAME
+        parts.append(frames[skip : skip + 4 * PIECE_FRAMES])
+    pieces = list(model.forward_windows(torch.cat(parts), PIECE_FRAMES))
+    return torch.cat(pieces).numpy()
+
+
+def generate_lips(
+    student: TrainedStudent, waveforms: Sequence[NDArray]
+) -> list[NDArray[np.float32]]:
+    """Canonical lip points that belong to some speech, as a recogniser takes them.
+
+    Args:
+        student: from `learn2talk.files.load_student`.
+        waveforms: float (S,) each, at 16 kHz in [-1, 1], S >= 640; clean or noisy.
+
+    Returns:
+        float32 (ceil(S / 640), 40, 3) each, mm.
+    """
+    positions = np.searchsorted(student.animated_ids, student.template.lip_ids)
+    neutral = student.template.lips
+    return [neutral + displacement_of(student, waveform)[:, positions] for waveform in waveforms]
+
+
+def animate(
+    audio: Path | str | NDArray,
+    student: Path | str | TrainedStudent,
+    template: FaceTemplate | None = None,
+) -> Motion:
+    """The motion of a face that says some speech.
+
+    Args:
+        audio: sound or video file (any rate, any channels), or float (S,) at 16 kHz in [-1, 1].
+        student: folder of a trained student, or what `load_student` made of it.
+        template: neutral face to move, of the student's topology; None takes the student's own.
+
+    Returns:
+        Motion with vertices (ceil(S / 640), V, 3), mm, at 25 fps.
+
+    Raises:
+        ValueError: the sound cannot be read or is shorter than a frame, the folder holds no
+            student, or the template has another topology.
+    """
+    trained = student if isinstance(student, TrainedStudent) else load_student(student)
+    face = trained.template if template is None else template
+    if (face.topology, len(face.vertices)) != (
+        trained.template.topology,
+        len(trained.template.vertices),
+    ):
+        raise ValueError(
+            f"template has topology {face.topology!r} with {len(face.vertices)} vertices, the "
+            f"student moves {trained.template.topology!r} with "
+            f"{len(trained.template.vertices)}; give a template of that topology"
+        )
+    if isinstance(audio, (str, Path)):
+        waveform = _checked_waveform(read_audio(audio), str(audio))
+    else:
+        waveform = _checked_waveform(audio, "speech")
+    displacement = displacement_of(trained, waveform)
+    vertices = np.repeat(face.vertices[None], len(displacement), axis=0)
+    vertices[:, trained.animated_ids] += displacement
+    return Motion(vertices, float(VIDEO_FPS), face)
+
+
+def animate_file(
+    audio: Path,
+    student: Path,
+    outs: Sequence[Path],
+    *,
+    template: FaceTemplate | None = None,
+    size: int = 512,
+    progress: bool = True,
+) -> list[Path]:
+    """Animate a file and write the result in each form that the names in `outs` ask for.
+
+    Args:
+        audio: sound or video file.
+        student: folder of a trained student.
+        outs: files to write; `.mp4` is a film with sound, `.npz` the motion itself.
+        template: as in `animate`.
+        size: width and height of the film, pixels, even.
+        progress: show a bar while rendering, once it has lasted 2 seconds.
+
+    Returns:
+        the files that were written, in order.
+
+    Raises:
+        ValueError: an unknown ending, before anything is computed; otherwise as `animate`.
+    """
+    for out in outs:
+        if out.suffix not in (MOTION_SUFFIX, FILM_SUFFIX):
+            raise ValueError(
+                f"{out}: unknown ending {out.suffix!r}; give {FILM_SUFFIX} (film with sound) or "
+                f"{MOTION_SUFFIX} (motion)"
+            )
+    if size < 2 or size % 2:
+        raise ValueError(f"film size is {size} pixels; H.264 needs an even number, 512 is usual")
+    trained = load_student(student)
+    waveform = _checked_waveform(read_audio(audio), str(audio))
+    motion = animate(waveform, trained, template)
+    for out in outs:
+        if out.suffix == MOTION_SUFFIX:
+            save_motion(out, motion, _provenance(audio, trained))
+        else:
+            write_film(out, motion, waveform, size=size, progress=progress)
+    return list(outs)
+
+
+def write_film(
+    out: Path,
+    motion: Motion,
+    waveform: NDArray[np.float32],
+    *,
+    size: int = 512,
+    progress: bool = True,
+) -> None:
+    """Render a motion off screen on the CPU and write it with its sound.
+
+    Args:
+        out: `.mp4` (H.264, AAC).
+        motion: at a whole number of frames a second.
+        waveform: float32 (S,) at 16 kHz in [-1, 1].
+        size: width and height, pixels, even.
+        progress: show a bar once it has lasted 2 seconds.
+    """
+    frames = tqdm(
+        render_frames(motion.vertices, motion.template, size=size),
+        total=len(motion.vertices),
+        desc=f"render {out.name}",
+        unit="frame",
+        delay=2.0,
+        disable=not progress,
+    )
+    write_video(out, frames, round(motion.fps), np.clip(waveform, -1.0, 1.0))
+
+
+def _provenance(audio: Path, trained: TrainedStudent) -> dict[str, Any]:
+    return {
+        "audio": audio.name,
+        "audio_sha256": sha256_file(audio),
+        "student": {k: v for k, v in trained.provenance.items() if k != "excluded"},
+        "made_by": "learn2talk animate",
+        "generated": True,
+    }
+
+
+class _CallableModule(ModuleType):
+    """Python binds the submodule to `learn2talk.animate`, hiding a function of that name."""
+
+    def __call__(
+        self,
+        audio: Path | str | NDArray,
+        student: Path | str | TrainedStudent,
+        template: FaceTemplate | None = None,
+    ) -> Motion:
+        """As the function `animate`."""
+        return animate(audio, student, template)
+
+
+sys.modules[__name__].__class__ = _CallableModule
