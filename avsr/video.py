@@ -14,8 +14,8 @@ import numpy as np
 from avsr.units import MOUTH_CROP_SIZE
 
 ADULT_PUPIL_DISTANCE_MM = 63.0
-"""Mean adult inter-pupillary distance (Dodgson 2004, Proc. SPIE 5291), the population constant that
-turns pixels into millimetres, so that millimetres here are up to the speaker's own size (about 6 %)."""
+"""Mean adult inter-pupillary distance (Dodgson 2004, SPIE 5291), the population constant that turns
+pixels into millimetres, so that millimetres here are up to the speaker's own size (about 6 %)."""
 
 CROP_SIDE_PER_EYE_DISTANCE = 1.3
 """Crop side over outer-eye-corner distance: a neutral mouth (0.6 of that distance) fills 47 %."""
