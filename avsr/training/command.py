@@ -26,11 +26,11 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def default_num_processes() -> int:
-    """One process a GPU where there are GPUs, else one a core up to 8."""
-    if torch.cuda.is_available():
-        return torch.cuda.device_count()
-    return min(8, available_cores())
+def default_num_processes(batches_per_update: int) -> int:
+    """One process a GPU, else one a core; only as many as share an update evenly."""
+    workers = torch.cuda.device_count() if torch.cuda.is_available() else available_cores()
+    wanted = min(workers, batches_per_update)
+    return max(n for n in range(1, wanted + 1) if batches_per_update % n == 0)
 
 
 def use_one_thread() -> None:

@@ -2,9 +2,10 @@
 
 The loss of an update is the sum over all its micro-batches and processes divided by its number of
 targets, so the gradient of 1 x 8 utterances equals that of 4 x 2 and of 2 processes x 4.
-Micro-batches form one endless stream (epoch after epoch); update u takes G = accumulation x
-processes of them in turn. Hence nothing is dropped at an epoch's end, and a resumed run takes the
-identical next step.
+Micro-batches form one endless stream (epoch after epoch); each update takes the next
+``batches_per_update`` of them, shared out among the processes. Hence nothing is dropped at an
+epoch's end, the number of processes changes only the time, and a resumed run takes the identical
+next step.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class TrainConfig:
     weight_decay: float = 0.01
     max_grad_norm: float = 5.0
     max_frames: int = 1200  # padded frames of a micro-batch
-    accumulation: int = 1  # micro-batches of one process in an update
+    batches_per_update: int = 2  # micro-batches of an update, over all processes
     average_decay: float = 0.995  # of the running weight average that is validated and kept
     validate_every: int = 200
     num_workers: int = 0  # loader processes; 0 loads in the training process
@@ -53,7 +54,7 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("max_updates", "accumulation", "validate_every", "max_frames"):
+        for name in ("max_updates", "batches_per_update", "validate_every", "max_frames"):
             if getattr(self, name) < 1:
                 raise ValueError(f"training {name} {getattr(self, name)} must be at least 1")
         if not 0.0 <= self.average_decay < 1.0:
@@ -126,10 +127,16 @@ def _updates(
 ) -> Iterator[tuple[int, int, list[Any]]]:
     """Yield (update, epoch, micro-batches of this process)."""
     size, rank = accelerator.num_processes, accelerator.process_index
+    share, rest = divmod(config.batches_per_update, size)
+    if rest or not share:
+        raise ValueError(
+            f"batches_per_update {config.batches_per_update} cannot be shared out among {size} "
+            "processes; make it a multiple of their number"
+        )
     positions = [
-        (update * config.accumulation + step) * size + rank
+        update * config.batches_per_update + step * size + rank
         for update in range(first, config.max_updates)
-        for step in range(config.accumulation)
+        for step in range(share)
     ]
     loader = torch.utils.data.DataLoader(
         stream,
@@ -144,8 +151,8 @@ def _updates(
     pending = []
     for number, (epoch, batch) in enumerate(loader):
         pending.append(batch.to(accelerator.device))
-        if len(pending) == config.accumulation:
-            yield first + number // config.accumulation, epoch, pending
+        if len(pending) == share:
+            yield first + number // share, epoch, pending
             pending = []
 
 

@@ -24,6 +24,7 @@ CONFIG = TrainConfig(
     learning_rate=0.01,
     warmup_updates=2,
     max_frames=8,
+    batches_per_update=1,
     validate_every=2,
     average_decay=0.5,
 )
@@ -181,6 +182,16 @@ def test_nan_loss_stops_the_run_and_saves_the_ids(tmp_path: Path) -> None:
     assert saved["update"] == 0 and len(saved["utterance_ids"][0]) == 8
 
 
+def test_batches_that_cannot_be_shared_out_are_refused(tmp_path: Path) -> None:
+    from avsr.training import loop
+
+    class ThreeProcesses:
+        num_processes, process_index = 3, 0
+
+    with pytest.raises(ValueError, match="batches_per_update 2 .* 3 processes"):
+        next(loop._updates(None, replace(CONFIG, batches_per_update=2), ThreeProcesses(), 0))
+
+
 def test_half_written_checkpoint_is_not_read(tmp_path: Path) -> None:
     run(tmp_path, CONFIG, fresh())
     half = tmp_path / ".checkpoint-00000099.tmp"
@@ -192,7 +203,7 @@ def test_half_written_checkpoint_is_not_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"max_updates": 0}, {"accumulation": 0}, {"average_decay": 1.0}]
+    "change", [{"max_updates": 0}, {"batches_per_update": 0}, {"average_decay": 1.0}]
 )
 def test_impossible_config_is_refused(change: dict) -> None:
     with pytest.raises(ValueError, match=next(iter(change))):

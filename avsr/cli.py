@@ -1,0 +1,140 @@
+"""The ``avsr`` command."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tyro.conf import Positional
+
+from avsr.command_line import run_commands
+from avsr.corpora.talking_faces import PrepareConfig
+from avsr.schema import Modality
+
+DESCRIPTION = """Audio-visual speech recognition: prepare, mix, transcribe, score, report."""
+
+
+def fetch_landmarker(out: Path = Path("face_landmarker.task")) -> None:
+    """Get MediaPipe's face tracker (3.8 MB): from AVSR_DATA, else from Google; sha256 checked.
+
+    Args:
+        out: file or folder to write.
+    """
+    from avsr.tracking import fetch_face_landmarker
+
+    print(fetch_face_landmarker(out, os.environ.get("AVSR_DATA")))
+
+
+def prepare_grid(
+    root: Path,
+    out: Path,
+    landmarker_model: Path = Path("face_landmarker.task"),
+    splits_tsv: Path | None = None,
+    processes: int = 2,
+    config: PrepareConfig = PrepareConfig(),
+) -> None:
+    """Track raw GRID clips: mouth crops and 3D lips as an Arrow folder; resumes where it stopped.
+
+    Args:
+        root: folder with sN/video/*.mp4|mpg and sN/align/*.align.
+        out: folder to write.
+        landmarker_model: see 'avsr fetch face-landmarker'.
+        splits_tsv: utterance_id, split, text; without it a fixed 80/10/10 split by utterance.
+        processes: tracking processes.
+        config: limits.
+    """
+    from avsr.corpora.grid import prepare
+
+    prepare(
+        root,
+        out,
+        landmarker_model=landmarker_model,
+        splits_tsv=splits_tsv,
+        num_processes=processes,
+        config=config,
+    )
+    print(out)
+
+
+def mix(speech: Positional[Path], noise: Positional[Path], snr_db: float, out: Path) -> None:
+    """Add noise to speech at an exact signal-to-noise ratio.
+
+    Args:
+        speech: sound or video file.
+        noise: sound file; one shorter than the speech is continued with cross-fades.
+        snr_db: dB over the whole utterance; 0 is a value.
+        out: WAV to write (16 kHz, 16 bit).
+    """
+    from avsr.files import read_audio, write_wav
+    from avsr.noise import fit_length, mix_at_snr, to_int16
+
+    voice = read_audio(speech)
+    mixture = mix_at_snr(voice, fit_length(read_audio(noise), len(voice), 0), snr_db)
+    samples, factor = to_int16(mixture.waveform)
+    write_wav(out, samples / 32768.0)
+    print(
+        f"{out}: {mixture.achieved_snr_db_utterance:.2f} dB over the utterance, "
+        f"{mixture.achieved_snr_db_active_speech:.2f} dB over active speech; "
+        f"speech and noise scaled by {factor:.3f}"
+    )
+
+
+def transcribe(
+    clips: Positional[tuple[Path, ...]],
+    recognizer: Path,
+    modality: Modality = "audio",
+    landmarker_model: Path | None = None,
+    beam_size: int = 10,
+) -> None:
+    """Print the text of each sound or video file.
+
+    Args:
+        clips: files, any rate.
+        recognizer: best.safetensors of a run.
+        modality: audio, video (lips only) or audio_visual.
+        landmarker_model: face_landmarker.task, for the last two.
+        beam_size: of the CTC prefix search.
+    """
+    from avsr.training.recognizer import load_recognizer
+    from avsr.transcribe import transcribe as text_of
+
+    loaded = load_recognizer(recognizer)
+    for clip in clips:
+        text = text_of(
+            clip,
+            loaded,
+            modality=modality,
+            landmarker_model=landmarker_model,
+            beam_size=beam_size,
+        )
+        print(f"{clip}\t{text}", flush=True)
+
+
+def report(results: Positional[Path], out: Path) -> None:
+    """Tables, plot and page of a results.json, without samples.
+
+    Args:
+        results: results.json of a scored run.
+        out: folder to write.
+    """
+    from avsr.files import read_json
+    from avsr.report import write_outputs
+
+    for path in write_outputs(out, read_json(results)).values():
+        print(path)
+
+
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "fetch face-landmarker": fetch_landmarker,
+    "prepare grid": prepare_grid,
+    "mix": mix,
+    "transcribe": transcribe,
+    "report": report,
+}
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    run_commands("avsr", DESCRIPTION, COMMANDS)

@@ -1,0 +1,67 @@
+"""How every command of the toolkit behaves: help, one-line errors, ``--debug``, Ctrl-C."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+DEBUG = "--debug"
+
+
+def run_commands(
+    prog: str,
+    description: str,
+    commands: Mapping[str, Callable[..., Any]],
+    argv: Sequence[str] | None = None,
+) -> None:
+    """Parse the command line into one of ``commands`` and run it.
+
+    Args:
+        prog: name in help and error messages.
+        description: first lines of the help.
+        commands: subcommand (two words make a nested one) to a typed function.
+        argv: words after the program's name; ``None`` takes the process's own.
+
+    Raises:
+        SystemExit: 1 after a user's error, said in one line on stderr (``--debug`` shows the
+            traceback), 2 for words that do not parse, 130 after Ctrl-C.
+    """
+    from tyro.extras import subcommand_cli_from_dict
+
+    def parse_and_run(words: list[str]) -> None:
+        # "prepare grid" is one subcommand to tyro; two words to the shell.
+        if " ".join(words[:2]) in commands:
+            words = [" ".join(words[:2]), *words[2:]]
+        elif words and any(name.startswith(f"{words[0]} ") for name in commands):
+            words = ["--help"]
+        about = f"{description}\n\nWith {DEBUG} an error also shows where it was raised."
+        subcommand_cli_from_dict(dict(commands), prog=prog, description=about, args=words)
+
+    guarded(prog, parse_and_run, argv)
+
+
+def run_command(command: Callable[..., Any], argv: Sequence[str] | None = None) -> None:
+    """Run one typed function as a program (a recipe), with the same manners."""
+    import tyro
+
+    name = sys.argv[0]
+    guarded(name, lambda words: tyro.cli(command, prog=name, args=words), argv)
+
+
+def guarded(prog: str, run: Callable[[list[str]], Any], argv: Sequence[str] | None = None) -> None:
+    """Call ``run`` with the words; turn a user's error into one line and an exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    debug = DEBUG in words
+    try:
+        run([word for word in words if word != DEBUG])
+    except KeyboardInterrupt:
+        print("stopped; finished parts are kept, run the same command again", file=sys.stderr)
+        raise SystemExit(130) from None
+    except (ValueError, OSError) as error:
+        if debug:
+            traceback.print_exc()
+        line = " ".join(str(error).split())
+        print(f"{prog}: error: {line}", file=sys.stderr)
+        raise SystemExit(1) from None

@@ -1,0 +1,288 @@
+"""The main job: speech drives lips, both go into a recogniser, WER under noise comes out.
+
+The stages of a recipe, each resumable and each leaving its result in a folder of the run:
+
+    motion        loss/ judge/ student/ motion.json     Learn2Talk: sync experts and student
+    recognizers   audio/ audio_visual/                  trained with Accelerate, chosen by noisy WER
+    decode        mixtures.jsonl hypotheses.jsonl       SNR x noise x seed x visual source
+    report        results.json results.md report.html   scores with intervals, plot, page
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from avsr.data.augment import AugmentConfig
+from avsr.data.dataset import AUDIO_ONLY_MIX, AUDIO_VISUAL_MIX, TrainingDataset
+from avsr.data.manifest import decode_array, load_face_templates, load_prepared
+from avsr.data.mixtures import (
+    MixtureManifest,
+    MixtureRow,
+    build_mixture_manifest,
+    manifest_sha256,
+    random_mixture,
+    render_mixture,
+)
+from avsr.data.noise_bank import NoiseBank, NoiseConfig, check_disjoint
+from avsr.evaluate import System, VisualInputs, another_audio, decode_split
+from avsr.files import read_json, read_jsonl, sha256_file, write_json, write_jsonl
+from avsr.models.fusion import STREAMS
+from avsr.models.recognizer import RecognizerConfig
+from avsr.text import Tokenizer, train_tokenizer
+from avsr.training.loop import TrainConfig, make_accelerator
+from avsr.training.recognizer import (
+    ValidationCondition,
+    load_recognizer,
+    train_recognizer,
+    validator,
+)
+from learn2talk.animate import generate_lips
+from learn2talk.evaluate import evaluate_student, evaluate_sync_expert
+from learn2talk.files import load_student
+from learn2talk.models.sync_expert import SyncExpertConfig
+from learn2talk.training import (
+    StudentTrainConfig,
+    SyncTrainConfig,
+    train_student,
+    train_sync_expert,
+)
+
+if TYPE_CHECKING:
+    import datasets
+
+VISUAL_SOURCES = (
+    "mouth_crops",
+    "tracked_lips",
+    "generated_from_clean",
+    "generated_from_noisy",
+    "generated_from_other",
+    "still",
+)
+
+
+@dataclass(frozen=True)
+class ClosedLoopConfig:
+    """Everything that can vary in the main job."""
+
+    sync: SyncTrainConfig = field(default_factory=SyncTrainConfig)
+    student: StudentTrainConfig = field(default_factory=StudentTrainConfig)
+    audio: TrainConfig = field(default_factory=TrainConfig)  # the audio-only recogniser
+    audio_visual: TrainConfig = field(default_factory=TrainConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    model: RecognizerConfig = field(default_factory=lambda: RecognizerConfig(vocabulary_size=2))
+    vocabulary_size: int = 160  # SentencePiece pieces wished for; the tokenizer decides
+    generated_lips_share: float = 0.5  # of training utterances with lips, how many get generated
+    training_snr_db: tuple[float, float] = (-10.0, 20.0)
+    training_clean_share: float = 0.2
+    valid_snr_db: float = -2.5  # of the noisy validation that selects the checkpoint
+    noise_types: tuple[str, ...] = ("babble_4",)
+    snrs_db: tuple[float, ...] = (-10.0, -7.5, -5.0, -2.5, 0.0, 2.5, 5.0, 10.0)
+    noise_seeds: tuple[int, ...] = (0, 1, 2)
+    beam_size: int = 8
+
+    def __post_init__(self) -> None:
+        bad = [snr for snr in self.snrs_db if not math.isfinite(snr)]
+        if bad:
+            raise ValueError(f"SNRs {bad} are not finite; clean is always decoded and not listed")
+        if not 0.0 <= self.generated_lips_share <= 1.0:
+            raise ValueError(f"generated_lips_share {self.generated_lips_share} must be in [0, 1]")
+
+
+def train_motion(prepared: Path, run: Path, config: ClosedLoopConfig) -> dict[str, Any]:
+    """Train both sync experts and the student, and measure them once on the test split."""
+    out = run / "motion.json"
+    if out.exists():
+        return dict(read_json(out))
+
+    def expert_config(role: Any, part: Any, seed: int) -> SyncTrainConfig:
+        model: SyncExpertConfig = replace(config.sync.model, role=role)
+        training = replace(config.sync.train, seed=seed)
+        return replace(config.sync, model=model, train=training, part=part)
+
+    train_sync_expert(prepared, run / "loss", expert_config("loss", "first", 0))
+    train_sync_expert(prepared, run / "judge", expert_config("judge", "second", 1))
+    train_student(prepared, run / "student", run / "loss", config.student)
+    accelerator = make_accelerator(config.student.train)
+    if accelerator.is_main_process:
+        figures = {
+            "sync_loss": evaluate_sync_expert(run / "loss", prepared, role="loss"),
+            "sync_judge": evaluate_sync_expert(run / "judge", prepared, role="judge"),
+            "student": evaluate_student(run / "student", run / "judge", prepared),
+        }
+        write_json(out, figures)
+    accelerator.wait_for_everyone()
+    return dict(read_json(out))
+
+
+def make_tokenizer(rows: datasets.Dataset, vocabulary_size: int) -> Tokenizer:
+    """SentencePiece of the training texts; the same on every process, as training is exact."""
+    return Tokenizer(train_tokenizer(rows["text"], vocabulary_size))
+
+
+def _validation(
+    rows: datasets.Dataset, noise: NoiseConfig, config: ClosedLoopConfig, audio_visual: bool
+) -> list[ValidationCondition]:
+    bank = NoiseBank(noise, "valid")
+    mixtures = {}
+    for number, row in enumerate(rows.select_columns(["utterance_id", "audio"])):
+        # One noise type an utterance, in turn: 50 utterances see all of them.
+        manifest = build_mixture_manifest(
+            [(row["utterance_id"], decode_array(row["audio"]))],
+            bank,
+            noise_types=[bank.types[number % len(bank.types)]],
+            snrs_db=[config.valid_snr_db],
+            seeds=[0],
+        )
+        mixtures[row["utterance_id"]] = render_mixture(
+            manifest.rows[0], decode_array(row["audio"]), bank
+        )
+    conditions = [
+        ValidationCondition("audio_clean", ("audio",), None),
+        ValidationCondition("audio_noisy", ("audio",), mixtures),
+    ]
+    if audio_visual:
+        conditions += [
+            ValidationCondition("crops", ("crops",), None),
+            ValidationCondition("lips", ("lips",), None),
+            ValidationCondition("audio_crops_clean", ("audio", "crops"), None),
+            ValidationCondition("audio_crops_noisy", ("audio", "crops"), mixtures),
+            ValidationCondition("audio_lips_noisy", ("audio", "lips"), mixtures),
+        ]
+    return conditions
+
+
+class GeneratedLips:
+    """Lips of the training utterances, made by the student from their clean audio."""
+
+    def __init__(self, rows: datasets.Dataset, student: Path, share: float) -> None:
+        self.share = share
+        trained = load_student(student)
+        part = rows.select_columns(["utterance_id", "audio"])
+        self.lips = {
+            row["utterance_id"]: generate_lips(trained, [decode_array(row["audio"])])[0]
+            for row in part
+        }
+
+    def __call__(
+        self, utterance_id: str, tracked: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
+        """Tracked lips (T, 40, 3) or, for a share of the draws, the generated ones."""
+        return self.lips[utterance_id] if rng.random() < self.share else tracked
+
+
+def train_system(
+    name: str, prepared: Path, run: Path, noise: NoiseConfig, config: ClosedLoopConfig
+) -> Path:
+    """Train the recogniser ``"audio"`` or ``"audio_visual"``; returns its best weights.
+
+    Raises:
+        ValueError: another name, or what training refuses.
+    """
+    if name not in ("audio", "audio_visual"):
+        raise ValueError(f"recogniser {name!r} is not one of audio, audio_visual")
+    audio_visual = name == "audio_visual"
+    check_disjoint(noise)
+    settings = config.audio_visual if audio_visual else config.audio
+    accelerator = make_accelerator(settings)
+    rows, valid = load_prepared(prepared, "train"), load_prepared(prepared, "valid")
+    tokenizer = make_tokenizer(rows, config.vocabulary_size)
+    bank = NoiseBank(noise, "train")
+    bank.warm()
+
+    def mix(waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return random_mixture(
+            waveform,
+            bank,
+            rng,
+            snr_range_db=config.training_snr_db,
+            clean_probability=config.training_clean_share,
+        ).waveform
+
+    lips = None
+    if audio_visual and config.generated_lips_share > 0:
+        lips = GeneratedLips(rows, run / "student", config.generated_lips_share)
+    examples = TrainingDataset(
+        rows.remove_columns(["vertices", "words", "phones"]),
+        encode=tokenizer.encode,
+        stream_mix=AUDIO_VISUAL_MIX if audio_visual else AUDIO_ONLY_MIX,
+        mix_noise=mix,
+        augment=config.augment,
+        choose_lips=lips,
+        num_mels=config.model.num_mels,
+        seed=settings.seed,
+    )
+    streams = STREAMS if audio_visual else ("audio",)
+    conditions = _validation(valid, noise, config, audio_visual)
+    validate = validator(valid, conditions, tokenizer, accelerator, config.model.num_mels)
+    return train_recognizer(
+        examples,
+        validate,
+        tokenizer,
+        model_config=replace(config.model, streams=streams),
+        train_config=settings,
+        run_folder=run / name,
+        accelerator=accelerator,
+        info={"prepared": str(prepared), "corpus_sha256": sha256_file(prepared / "corpus.json")},
+    )
+
+
+def mixture_manifest(
+    rows: datasets.Dataset, bank: NoiseBank, run: Path, config: ClosedLoopConfig
+) -> MixtureManifest:
+    """The test mixtures, built once and kept in ``mixtures.jsonl``."""
+    path = run / "mixtures.jsonl"
+    if path.exists():
+        kept = tuple(MixtureRow.from_row(row) for row in read_jsonl(path))
+        return MixtureManifest(kept, manifest_sha256(kept))
+    audio = rows.select_columns(["utterance_id", "audio"])
+    manifest = build_mixture_manifest(
+        ((row["utterance_id"], decode_array(row["audio"])) for row in audio),
+        bank,
+        noise_types=config.noise_types,
+        snrs_db=(None, *config.snrs_db),
+        seeds=config.noise_seeds,
+    )
+    write_jsonl(path, (row.to_row() for row in manifest.rows))
+    return manifest
+
+
+def decode(
+    prepared: Path,
+    run: Path,
+    noise: NoiseConfig,
+    config: ClosedLoopConfig,
+    *,
+    process_index: int = 0,
+    num_processes: int = 1,
+) -> None:
+    """Decode this process's share of the test split; the mixture manifest must be there."""
+    rows = load_prepared(prepared, "test")
+    bank = NoiseBank(noise, "test")
+    student = load_student(run / "student")
+    systems = []
+    for name, sources in (("audio", ()), ("audio_visual", VISUAL_SOURCES)):
+        model, tokenizer = load_recognizer(run / name / "best.safetensors")
+        systems.append(System(name, model, tokenizer, sources))
+    templates = load_face_templates(prepared)
+    ids = np.concatenate([templates.regions["lips_outer"], templates.regions["lips_inner"]])
+    inputs = VisualInputs(
+        generate=lambda waveforms: generate_lips(student, waveforms),
+        still_lips={name: neutral[ids] for name, neutral in templates.templates.items()},
+        other_audio=another_audio(rows),
+    )
+    decode_split(
+        rows,
+        mixture_manifest(rows, bank, run, config).rows,
+        bank,
+        systems,
+        inputs,
+        run / "hypotheses",
+        beam_size=config.beam_size,
+        process_index=process_index,
+        num_processes=num_processes,
+    )

@@ -1,0 +1,199 @@
+"""GRID, from raw video to WER under noise.
+
+    AVSR_DATA=/path/to/data python recipes/grid/recipe.py all --out runs/grid
+
+The story: track the faces; learn lips from speech (Learn2Talk); train an audio-only and an
+audio-visual recogniser, the latter on real and on generated lips; decode the test sentences over
+noises, levels and visual sources; score, plot, and write a page. Every stage resumes where it was
+stopped and is skipped when its result is there.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from avsr.command_line import run_command
+from avsr.corpora.grid import prepare
+from avsr.corpora.speechocean762 import speechocean_pool
+from avsr.data.manifest import is_prepared, load_prepared
+from avsr.data.noise_bank import (
+    NoiseBank,
+    NoiseConfig,
+    NoiseSplit,
+    recorded_under,
+    split_talkers,
+)
+from avsr.files import read_json, write_json
+from avsr.report import ReportText
+from avsr.training.command import default_num_processes, launch, use_one_thread
+from avsr.training.loop import TrainConfig
+from learn2talk.closed_loop import (
+    ClosedLoopConfig,
+    decode,
+    mixture_manifest,
+    train_motion,
+    train_system,
+)
+from learn2talk.closed_loop_report import score_run, write_run_report
+
+Stage = Literal["all", "prepare", "motion", "audio", "audio_visual", "decode", "report"]
+
+# Recorded ambience by split; coffee-shop is heard by no network before the test.
+TRAIN_AMBIENCE = ("birds", "boat", "city", "fireplace", "rain", "storm")
+VALID_AMBIENCE = ("waves", "summer-night")
+TEST_AMBIENCE = ("coffee-shop",)
+
+
+@dataclass(frozen=True)
+class GridConfig:
+    """GRID recipe: paths, sizes and the protocol."""
+
+    out: Path = Path("runs/grid")
+    """Folder of the run; prepared data goes to its subfolder 'prepared'."""
+    data: Path | None = None
+    """Folder with grid/, noise/, speechocean762/, mediapipe_face/; default: AVSR_DATA."""
+    processes: int = 0
+    """Processes of training, tracking and decoding; 0 chooses by GPUs or cores."""
+    loop: ClosedLoopConfig = field(
+        default_factory=lambda: ClosedLoopConfig(
+            audio=TrainConfig(max_updates=1200, learning_rate=1.5e-3, validate_every=200),
+            audio_visual=TrainConfig(max_updates=1600, learning_rate=1.5e-3, validate_every=200),
+            noise_types=("babble_4", "coffee-shop"),
+        )
+    )
+    """Training and noise protocol."""
+
+    @property
+    def root(self) -> Path:
+        """The data folder.
+
+        Raises:
+            ValueError: neither --data nor AVSR_DATA names a folder with GRID in it.
+        """
+        root = self.data or Path(os.environ.get("AVSR_DATA", ""))
+        if not (root / "grid").is_dir():
+            raise ValueError(
+                f"no GRID under {root / 'grid'}; set AVSR_DATA or --data to the folder that holds "
+                "grid/s1/video, or run 'make demo' for the corpus that needs no download"
+            )
+        return root
+
+    @property
+    def prepared(self) -> Path:
+        """Folder of the prepared corpus."""
+        return self.out / "prepared"
+
+    @property
+    def num_processes(self) -> int:
+        """How many processes a stage runs in."""
+        return self.processes or default_num_processes(self.loop.audio_visual.batches_per_update)
+
+
+def noise_of(root: Path) -> NoiseConfig:
+    """Noise by split: ambience files and babble talkers, no file and no talker in two splits."""
+    ambience = recorded_under(root / "noise", root)
+    talkers = split_talkers(speechocean_pool(root / "speechocean762"), root, (40, 12, 15))
+
+    def part(index: int, names: tuple[str, ...], *made: str) -> NoiseSplit:
+        recorded = tuple(ambience[name] for name in names)
+        return NoiseSplit(types=(*names, *made), recorded=recorded, talkers=talkers[index])
+
+    return NoiseConfig(
+        root=root,
+        train=part(0, TRAIN_AMBIENCE, "white", "pink", "babble_2", "babble_4", "babble_8"),
+        valid=part(1, VALID_AMBIENCE, "babble_4", "babble_8"),
+        test=part(2, TEST_AMBIENCE, "babble_2", "babble_4", "babble_8"),
+    )
+
+
+def run_stage(stage: Stage, config: GridConfig) -> None:
+    """One stage, in this process (which may be one of several under torchrun)."""
+    use_one_thread()
+    rank, size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    noise = noise_of(config.root)
+    started = time.monotonic()
+    if stage == "motion":
+        train_motion(config.prepared, config.out, config.loop)
+    elif stage in ("audio", "audio_visual"):
+        train_system(stage, config.prepared, config.out, noise, config.loop)
+    elif stage == "decode":
+        decode(
+            config.prepared, config.out, noise, config.loop, process_index=rank, num_processes=size
+        )
+    if rank == 0:
+        write_json(config.out / f"{stage}.seconds.json", {"seconds": time.monotonic() - started})
+
+
+def prepare_stage(config: GridConfig) -> None:
+    """Raw video to crops and lips; the recipe's only stage that needs MediaPipe."""
+    if not is_prepared(config.prepared):
+        started = time.monotonic()
+        prepare(
+            config.root / "grid",
+            config.prepared,
+            landmarker_model=config.root / "mediapipe_face" / "face_landmarker.task",
+            splits_tsv=config.root / "grid" / "splits.tsv",
+            num_processes=config.num_processes,
+        )
+        seconds = time.monotonic() - started
+        write_json(config.out / "prepare.seconds.json", {"seconds": seconds})
+
+
+def report_stage(config: GridConfig) -> None:
+    """Hypotheses to results.json, table, plot and page."""
+    noise = noise_of(config.root)
+    corpus = read_json(config.prepared / "corpus.json")
+    notes = (
+        "GRID s1 is one speaker with 51 words and a closed grammar; training and test sentences "
+        "are different sentences of the same speaker (speaker-dependent).",
+        f"{corpus['counts']['test']['utterances']} test sentences.",
+    )
+    results = score_run(
+        config.prepared,
+        config.out,
+        noise,
+        config.loop,
+        corpus="GRID s1",
+        synthetic=False,
+        speaker_dependent=True,
+        notes=notes,
+    )
+    text = ReportText(title="GRID: WER under noise, with real and generated faces", notes=notes)
+    for path in write_run_report(config.prepared, config.out, noise, results, text).values():
+        print(path)
+
+
+def main(
+    stage: Annotated[Stage, tyro.conf.Positional] = "all",
+    config: Annotated[GridConfig, tyro.conf.arg(name="")] = GridConfig(),
+) -> None:
+    """Run the recipe, or one of its stages."""
+    launched = "RANK" in os.environ
+    if launched:
+        run_stage(stage, config)
+        return
+    stages = ("prepare", "motion", "audio", "audio_visual", "decode", "report")
+    for name in stages if stage == "all" else (stage,):
+        print(f"== {name}", flush=True)
+        if name == "prepare":
+            prepare_stage(config)
+        elif name == "report":
+            report_stage(config)
+        else:
+            if name == "decode":
+                noise = noise_of(config.root)
+                rows = load_prepared(config.prepared, "test")
+                mixture_manifest(rows, NoiseBank(noise, "test"), config.out, config.loop)
+            options = [one for one in sys.argv[1:] if one != stage]
+            launch([__file__, name, *options], config.num_processes)
+
+
+if __name__ == "__main__":
+    run_command(main)
