@@ -12,48 +12,27 @@ PACKAGES = ("avsr", "learn2talk")
 
 # The direction of imports that CONTRIBUTING.md draws: a module imports its own level or lower ones.
 LEVELS = {
-    "avsr.units": 0,
-    "avsr.schema": 0,
-    "avsr.audio": 1,
-    "avsr.video": 1,
-    "avsr.noise": 1,
-    "avsr.text": 1,
-    "avsr.models": 2,
-    "avsr.losses": 2,
-    "avsr.metrics": 2,
-    "avsr.decode": 2,
-    "avsr.files": 3,
-    "avsr.tracking": 3,
-    "avsr.corpora": 4,
-    "avsr.data": 4,
-    "avsr.pretrained": 4,
-    "avsr.training": 5,
-    "avsr.transcribe": 6,
-    "avsr.conditions": 6,
-    "avsr.summaries": 6,
-    "avsr.audit": 6,
-    "avsr.score": 6,
-    "avsr.report": 6,
-    "avsr.evaluate": 6,
-    "avsr.plot": 6,
-    "avsr.tables": 6,
-    "avsr.cli": 7,
-    "learn2talk.schema": 0,
-    "learn2talk.mesh": 1,
-    "learn2talk.head": 1,
-    "learn2talk.models": 2,
-    "learn2talk.losses": 2,
-    "learn2talk.metrics": 2,
-    "learn2talk.files": 3,
-    "learn2talk.corpora": 4,
-    "learn2talk.data": 4,
-    "learn2talk.training": 5,
-    "learn2talk.animate": 6,
-    "learn2talk.readability": 6,
-    "learn2talk.render": 6,
-    "learn2talk.export": 6,
-    "learn2talk.avatar": 6,
-    "learn2talk.cli": 7,
+    name: level
+    for level, names in enumerate(
+        (
+            "avsr.units avsr.schema learn2talk.schema",
+            "avsr.audio avsr.video avsr.noise avsr.text"
+            " learn2talk.mesh learn2talk.head learn2talk.articulation"
+            " learn2talk.rasterize learn2talk.drawing",
+            "avsr.models avsr.losses avsr.metrics avsr.decode"
+            " learn2talk.models learn2talk.losses learn2talk.metrics",
+            "avsr.files avsr.tracking learn2talk.files",
+            "avsr.corpora avsr.data avsr.pretrained learn2talk.corpora learn2talk.data",
+            "avsr.training learn2talk.training",
+            "avsr.transcribe avsr.evaluate avsr.conditions avsr.summaries avsr.audit avsr.score"
+            " avsr.plot avsr.tables avsr.transcripts avsr.report_sections avsr.report"
+            " learn2talk.render learn2talk.animate learn2talk.evaluate learn2talk.readability"
+            " learn2talk.export learn2talk.avatar"
+            " learn2talk.closed_loop learn2talk.closed_loop_report",
+            "avsr.command_line avsr.cli learn2talk.cli",
+        )
+    )
+    for name in names.split()
 }
 LAST_PURE_LEVEL = 2
 
@@ -108,7 +87,7 @@ def imports_of(root: Path, path: Path) -> Iterator[Import]:
         for node in ast.walk(function)
     }
     for node in ast.walk(tree):
-        for target in _targets(root, package, node):
+        for target in dict.fromkeys(_targets(root, package, node)):
             yield Import(name, target, getattr(node, "lineno", 0), id(node) not in late)
 
 
