@@ -164,18 +164,27 @@ def _rises(levels: Sequence[Cell], where: str) -> list[dict[str, str]]:
     return findings
 
 
-def _dispersion(scores: Sequence[Score]) -> float | None:
-    """Variance between seeds over its binomial expectation; ``None`` where it says nothing."""
+def _scatter(scores: Sequence[Score]) -> tuple[float, float] | None:
+    """How errors scatter between seeds: (over the binomial expectation, as jitter of the level).
+
+    With n words and a true error rate that jitters with variance v, the variance of an
+    utterance's errors is n p (1 - p) + n (n - 1) v. On a logistic curve v is (p (1 - p))^2 times
+    the variance of the level, so the second number does not depend on where on the curve a level
+    stands. ``None`` where there is too little to tell.
+    """
     by_utterance: dict[str, list[Score]] = defaultdict(list)
     for one in scores:
         by_utterance[one.utterance_id].append(one)
     rate = _rate(scores)
     seeds = len(next(iter(by_utterance.values())))
-    if seeds < 2 or len(by_utterance) < MIN_UTTERANCES or not 0.02 < rate < 0.98:
+    if seeds < MIN_SEEDS or len(by_utterance) < MIN_UTTERANCES or not 0.02 < rate < 0.98:
         return None
     errors = np.array([[one.errors.errors for one in group] for group in by_utterance.values()])
-    words = sum(group[0].errors.reference_length for group in by_utterance.values())
-    return float(errors.var(axis=1, ddof=1).sum() / (words * rate * (1 - rate)))
+    words = np.array([group[0].errors.reference_length for group in by_utterance.values()])
+    binomial = float(words.sum()) * rate * (1 - rate)
+    observed = float(errors.var(axis=1, ddof=1).sum())
+    pairs = float((words * (words - 1)).sum()) * (rate * (1 - rate)) ** 2
+    return observed / binomial, max(0.0, (observed - binomial) / pairs) if pairs else 0.0
 
 
 def _spikes(levels: Sequence[Cell], where: str) -> list[dict[str, str]]:
@@ -184,19 +193,22 @@ def _spikes(levels: Sequence[Cell], where: str) -> list[dict[str, str]]:
     The habit ``snr if snr else random`` makes 0 dB a random level: even where the mean stays
     between its neighbours, the scatter gives it away.
     """
-    index = [_dispersion(cell.words) for cell in levels]
+    scatter = [_scatter(cell.words) for cell in levels]
     findings = []
-    for before, here, after, cell in zip(index, index[1:], index[2:], levels[1:], strict=False):
+    for before, here, after, cell in zip(
+        scatter, scatter[1:], scatter[2:], levels[1:], strict=False
+    ):
         if before is None or here is None or after is None:
             continue
-        if here > SPIKE_RATIO * max(before, after):
+        beside = [max(pair) for pair in zip(before, after, strict=True)]
+        if all(mine > SPIKE_RATIO * most for mine, most in zip(here, beside, strict=True)):
             findings.append(
                 _finding(
                     "dispersion",
                     "error",
                     where,
-                    f"at {cell.snr_db:g} dB errors scatter {here / max(before, after):.1f} times "
-                    "as much between seeds as at the levels beside it; is that level fixed?",
+                    f"at {cell.snr_db:g} dB errors scatter {here[0] / beside[0]:.1f} times as much "
+                    "between seeds as at the levels beside it; is that level fixed?",
                 )
             )
     return findings

@@ -15,7 +15,7 @@ from avsr.files import write_atomically
 from avsr.tables import arm_labels, level_label, percent, wide_rows
 from avsr.tables import levels as levels_of
 
-WIDTH, HEIGHT = 440, 310  # of a panel's view box; near the width of a phone, so text stays readable
+WIDTH, HEIGHT = 440, 330  # of a panel's view box; near the width of a phone, so text stays readable
 LEFT, RIGHT, TOP, BOTTOM = 40, 10, 26, 46
 CLEAN_GAP_DB = 4.0  # clean stands this far right of the highest level, beyond an axis break
 
@@ -75,7 +75,7 @@ def panel_svg(results: Mapping[str, Any], noise_type: str) -> str:
     levels = levels_of(results, noise_type)
     table = wide_rows(results, noise_type)
     at_x = _x_positions(levels)
-    top = _top([row for _, rows in table for row in rows if row])
+    top = _top(results)
 
     def at_y(rate: float) -> float:
         return TOP + (HEIGHT - TOP - BOTTOM) * (1 - min(rate, top) / top)
@@ -128,9 +128,15 @@ def _x_positions(levels: Sequence[float | None]) -> list[float]:
     return [round(LEFT + (place - first) * scale, 1) for place in places]
 
 
-def _top(rows: Sequence[Mapping[str, Any]]) -> float:
-    """Upper end of the axis: the highest interval end, rounded up to 10 %, at least 10 %."""
-    return max(0.1, math.ceil(max(row["wer_high"] for row in rows) * 10 - 1e-9) / 10)
+def _top(results: Mapping[str, Any]) -> float:
+    """Upper end of every panel's axis: the highest interval end, rounded up to a whole tick."""
+    highest = max(row["wer_high"] for row in results["rows"] if row["scope"] == "pooled")
+    step = _tick_step(highest)
+    return max(step, math.ceil(highest / step - 1e-9) * step)
+
+
+def _tick_step(top: float) -> float:
+    return 0.02 if top <= 0.1 else 0.05 if top <= 0.25 else 0.1 if top <= 0.5 else 0.2
 
 
 def _dodge(index: int, count: int) -> float:
@@ -140,11 +146,10 @@ def _dodge(index: int, count: int) -> float:
 
 def _axes(levels: Sequence[float | None], at_x: Sequence[float], top: float, at_y: Any) -> str:
     bottom = HEIGHT - BOTTOM
-    step = 0.1 if top <= 0.5 else 0.2
+    step = _tick_step(top)
     parts = [f'<text class="axis-title" x="{LEFT - 30}" y="14">WER %</text>']
     for tick in range(round(top / step) + 1):
-        if (rate := tick * step) > top + 1e-9:
-            break
+        rate = tick * step
         y = f"{at_y(rate):.1f}"
         kind = "base" if tick == 0 else "grid"
         parts.append(f'<line class="{kind}" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>')

@@ -17,7 +17,7 @@ from avsr import report_sections as sections
 from avsr.files import MediaError, write_atomically
 from avsr.plot import save_plot
 from avsr.score import SCHEMA, SCHEMA_VERSION
-from avsr.tables import csv_text, write_tables
+from avsr.tables import csv_text, size_text, write_tables
 from avsr.text import normalise
 from avsr.transcripts import align_words, error_summary, transcript_html
 
@@ -144,11 +144,9 @@ def _lead(results: Mapping[str, Any]) -> str:
     protocol = results["protocol"]
     noises = ", ".join(protocol["test_noises"])
     return (
-        f"Word error rate of audio-only, video-only and audio-visual recognition on "
-        f"{protocol['num_utterances']} utterances ({protocol['num_words']} words) of "
-        f"{protocol['num_speakers']} speaker(s) in {noises or 'clean audio'}, with "
-        f"{len(protocol['seeds'])} noise seeds and {results['interval']['confidence']:.0%} "
-        "intervals."
+        f"Word error rate of audio-only, video-only and audio-visual recognition in "
+        f"{noises or 'clean audio'}: {size_text(protocol)}, {len(protocol['seeds'])} noise seeds, "
+        f"{results['interval']['confidence']:.0%} intervals."
     )
 
 
@@ -166,9 +164,9 @@ def _downloads(results: Mapping[str, Any]) -> str:
 
 def _samples(samples: Sequence[ReportSample]) -> str:
     legend = (
-        '<p class="caption">Words under the transcript: <span class="w sub">heard<small>said'
-        '</small></span> a wrong word above the one that was said, <del class="w del">said</del> a '
-        'missed word, <ins class="w ins">+heard</ins> an added word.</p>'
+        '<p class="caption">In the transcripts: <span class="w sub"><u>heard</u><small>said'
+        '</small></span> a wrong word, above what was said; <del class="w del">said</del> a '
+        'missed word; <ins class="w ins">+heard</ins> an added word.</p>'
     )
     body = "".join(_sample(index, sample) for index, sample in enumerate(samples))
     return (

@@ -9,6 +9,7 @@ from typing import Any
 from avsr.conditions import CLEAN, Arm
 from avsr.plot import marker_svg, panel_svg, styles
 from avsr.tables import (
+    SOURCE_LABELS,
     SOURCE_ROLES,
     SUMMARY_HEAD,
     arm_labels,
@@ -18,6 +19,7 @@ from avsr.tables import (
     levels,
     p_text,
     percent,
+    size_text,
     spread,
     summary_rows,
     wide_rows,
@@ -52,44 +54,43 @@ def badges(results: Mapping[str, Any], notes: Sequence[str]) -> str:
 
 
 def headline(results: Mapping[str, Any]) -> str:
-    """Up to four numbers: A against the first AV arm on clean audio and in noise, gain, V alone."""
-    stats = []
+    """Up to four numbers: audio alone against the first AV arm, noisy and clean; the SNR gain."""
     comparisons = [one for one in results["comparisons"] if one["kind"] == "audio_visual_vs_audio"]
-    labels = arm_labels(results)
-    if comparisons:
-        arm = arm_of(comparisons[0])
-        mine = [one for one in comparisons if arm_of(one) == arm]
-        resamples = results["interval"]["num_resamples"]
-        for one in mine:
-            noisy = one["snr_db"] == HEADLINE_AT_DB
-            if noisy or one["noise_type"] == CLEAN:
-                where = "clean audio"
-                if noisy:
-                    where = f"{level_label(one['snr_db'])}, {one['noise_type']}"
-                arrow = (
-                    f"{percent(one['baseline_wer'])}&hairsp;<i>\u2192</i>&hairsp;"
-                    f"{percent(one['wer'])}&nbsp;%"
-                )
-                p_value = p_text(one["p_value"], resamples)
-                p_value = p_value if p_value.startswith("<") else f"= {p_value}"
-                stats.append(
-                    (
-                        arrow,
-                        f"WER, {where}: {labels[arm_of(one['baseline'])]} \u2192 {labels[arm]}"
-                        f" (paired p {p_value})",
-                    )
-                )
-        stats.sort(key=lambda stat: "clean audio" in stat[1])  # noise first, as in the title
-        gain = next(one for one in results["summaries"] if arm_of(one) == arm)["snr_gain_db"]
-        if gain["value"] is not None:
-            value, limits = spread(gain, 1, signed=True).split(" ", 1)
-            text = f"at equal WER ({percent(gain['at_wer'])} %), {labels[arm]}, 95 % {limits}"
-            stats.append((f"{value}&nbsp;dB", f"effective SNR gain {text}"))
+    if not comparisons:
+        return ""
+    arm = arm_of(comparisons[0])
+    mine = [one for one in comparisons if arm_of(one) == arm]
+    noisy = [one for one in mine if one["snr_db"] is not None]
+    near = min((abs(one["snr_db"] - HEADLINE_AT_DB) for one in noisy), default=None)
+    shown = [one for one in noisy if abs(one["snr_db"] - HEADLINE_AT_DB) == near][:2]
+    shown += [one for one in mine if one["snr_db"] is None][:1]
+    source = SOURCE_LABELS[arm.visual_source]
+    stats = []
+    for one in shown:
+        where = "on clean audio"
+        if one["snr_db"] is not None:
+            where = f"in {one['noise_type']} at {level_label(one['snr_db'])}"
+        p_value = p_text(one["p_value"], results["interval"]["num_resamples"])
+        p_value = p_value.replace("< ", "<\u00a0") if "<" in p_value else f"=\u00a0{p_value}"
+        stats.append(
+            (
+                f"{percent(one['baseline_wer'])}&hairsp;<i>\u2192</i>&hairsp;"
+                f"{percent(one['wer'])}&nbsp;%",
+                f"WER {where}: audio only \u2192 with {source}, paired p\u00a0{p_value}",
+            )
+        )
+    gain = next(one for one in results["summaries"] if arm_of(one) == arm)["snr_gain_db"]
+    if gain["value"] is not None:
+        value, limits = spread(gain, 1, signed=True).split(" ", 1)
+        text = (
+            f"more noise borne at equal WER ({percent(gain['at_wer'])} %) with {source}, {limits}"
+        )
+        stats.append((f"{value}&nbsp;dB", text))
     items = "".join(
         f'<li class="stat"><b>{number}</b><span>{escape(text)}</span></li>'
-        for number, text in stats[:4]
+        for number, text in stats
     )
-    return f'<ul class="headline">{items}</ul>' if items else ""
+    return f'<ul class="headline">{items}</ul>'
 
 
 def curves(results: Mapping[str, Any]) -> str:
@@ -256,11 +257,7 @@ def provenance(results: Mapping[str, Any]) -> str:
     protocol, source, interval = results["protocol"], results["provenance"], results["interval"]
     conditions = [
         ("Corpus", f"{protocol['corpus']}, {protocol['split']}"),
-        (
-            "Size",
-            f"{protocol['num_utterances']} utterances, {protocol['num_words']} words, "
-            f"{protocol['num_speakers']} speaker(s)",
-        ),
+        ("Size", size_text(protocol)),
         ("Levels", ", ".join(level_label(one) for one in (*protocol["snrs_db"], None))),
         ("SNR defined over", protocol["snr_definition"].replace("_", " ")),
         ("Noise seeds", ", ".join(map(str, protocol["seeds"]))),

@@ -11,7 +11,7 @@ from typing import Any
 from avsr.conditions import CLEAN, Arm
 from avsr.files import write_atomically
 
-_SOURCE_LABELS = {
+SOURCE_LABELS = {
     "none": "no face",
     "mouth_crops": "real mouth crops",
     "tracked_lips": "tracked 3D lips",
@@ -60,7 +60,7 @@ def arm_labels(results: Mapping[str, Any]) -> dict[Arm, str]:
 def _plain_label(arm: Arm) -> str:
     if arm.modality == "audio":
         return "A: audio only"
-    return f"{_MODALITY_LABELS[arm.modality]}: {_SOURCE_LABELS[arm.visual_source]}"
+    return f"{_MODALITY_LABELS[arm.modality]}: {SOURCE_LABELS[arm.visual_source]}"
 
 
 def level_label(snr_db: float | None) -> str:
@@ -80,7 +80,7 @@ def p_text(p_value: float, num_resamples: int) -> str:
 
 
 def _short(value: float) -> str:
-    return f"{value:.4f}" if value < 0.001 else f"{value:.3f}"
+    return f"{value:.1g}" if value < 0.001 else f"{value:.3f}"
 
 
 def pooled(results: Mapping[str, Any]) -> dict[tuple[Arm, str, float | None], dict[str, Any]]:
@@ -149,19 +149,21 @@ def markdown(results: Mapping[str, Any]) -> str:
 
 SUMMARY_HEAD = [
     "Arm",
+    "Clean WER %",
     "N-WER %",
     "SNR gain dB",
     "Errors recovered at \u221210 dB, %",
-    "Clean, against A, points",
+    "Clean against A, points",
 ]
 
 
 def summary_rows(results: Mapping[str, Any]) -> list[list[str]]:
     """One row of ``SUMMARY_HEAD`` for each arm; an en dash where a number does not exist."""
-    labels = arm_labels(results)
+    labels, by_key = arm_labels(results), pooled(results)
     return [
         [
             labels[arm_of(one)],
+            _clean(by_key.get((arm_of(one), CLEAN, None))),
             spread(one["n_wer"], 100),
             spread(one["snr_gain_db"], 1, signed=True),
             spread(one["errors_recovered"], 100, digits=0),
@@ -169,6 +171,12 @@ def summary_rows(results: Mapping[str, Any]) -> list[list[str]]:
         ]
         for one in results["summaries"]
     ]
+
+
+def _clean(row: Mapping[str, Any] | None) -> str:
+    if row is None:
+        return "\u2013"
+    return spread({"value": row["wer"], "low": row["wer_low"], "high": row["wer_high"]}, 100)
 
 
 def spread(
@@ -197,15 +205,21 @@ def _cell(row: Mapping[str, Any] | None) -> str:
 
 def _remarks(results: Mapping[str, Any]) -> list[str]:
     protocol = results["protocol"]
-    remarks = [
-        f"{protocol['num_utterances']} utterances, {protocol['num_words']} words, "
-        f"{protocol['num_speakers']} speaker(s), noise seeds {len(protocol['seeds'])}."
-    ]
+    remarks = [f"{size_text(protocol)}, {len(protocol['seeds'])} noise seeds."]
     if protocol["synthetic"]:
         remarks.append("**Synthetic speech and faces: not a measurement on real people.**")
     if protocol["speaker_dependent"]:
         remarks.append("**Speaker-dependent: the test speaker was trained on.**")
     return remarks + list(protocol["notes"])
+
+
+def size_text(protocol: Mapping[str, Any]) -> str:
+    """Such as ``100 utterances, 600 words, 1 speaker``."""
+    speakers = protocol["num_speakers"]
+    return (
+        f"{protocol['num_utterances']} utterances, {protocol['num_words']} words, "
+        f"{speakers} speaker{'' if speakers == 1 else 's'}"
+    )
 
 
 def interval_line(interval: Mapping[str, Any]) -> str:

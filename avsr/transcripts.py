@@ -52,8 +52,9 @@ def transcript_html(aligned: list[AlignedWord]) -> str:
             parts.append(f'<span class="w">{heard}</span>')
         elif word.kind == "substitution":
             parts.append(
-                f'<span class="w sub">{heard}<small><span class="hidden">(wrong, was said: </span>'
-                f'{said}<span class="hidden">)</span></small></span>'
+                f'<span class="w sub"><u>{heard}</u><small>'
+                f'<span class="hidden">(wrong, was said: </span>{said}'
+                '<span class="hidden">)</span></small></span>'
             )
         elif word.kind == "deletion":
             parts.append(

@@ -86,7 +86,9 @@
     };
     const follow = () => {
       for (const one of videos.slice(1)) {
-        if (Math.abs(one.currentTime - lead.currentTime) > 0.08) one.currentTime = lead.currentTime;
+        const ahead = one.currentTime - lead.currentTime;
+        if (Math.abs(ahead) > 0.12) one.currentTime = lead.currentTime;
+        one.playbackRate = Math.abs(ahead) < 0.01 ? 1 : Math.max(0.9, Math.min(1.1, 1 - 2 * ahead));
       }
       paint();
       if (running && (lead.ended || lead.currentTime >= length() - 0.01)) stop();
