@@ -80,7 +80,7 @@ def _read_npz(path: Path) -> dict[str, NDArray]:
     if not path.is_file():
         raise ValueError(f"{path}: no such file; check the path")
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
     except (BadZipFile, ValueError, EOFError, AttributeError) as error:
         raise ValueError(f"{path}: not a complete .npz file ({error}); make it again") from error

@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from avsr.files import read_json
+from avsr.training.loop import TrainConfig
+from learn2talk.data.motion import (
+    MotionAugment,
+    MotionClips,
+    changed,
+    collate_motion,
+    half_of,
+    longest_run,
+)
+from learn2talk.evaluate import evaluate_student, evaluate_sync_expert, shifted_in_time
+from learn2talk.files import load_student, load_sync_expert, save_sync_expert
+from learn2talk.models.student import Student, StudentConfig
+from learn2talk.models.sync_expert import SyncExpertConfig, SyncNet3D
+from learn2talk.training import (
+    StudentLoss,
+    StudentTrainConfig,
+    SyncTrainConfig,
+    sync_batch_loss,
+    train_student,
+    train_sync_expert,
+)
+
+FEW = TrainConfig(max_updates=3, warmup_updates=1, validate_every=2, max_frames=400)
+SMALL = StudentConfig(width=16, layers=1, heads=2, feedforward=16)
+
+
+def small_expert(role: str) -> SyncExpertConfig:
+    return SyncExpertConfig(role=role, width=16, embedding=8)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def experts(tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("experts")
+    for role in ("loss", "judge"):
+        config = SyncTrainConfig(model=small_expert(role), train=FEW)
+        train_sync_expert(tiny_corpus, folder / role, config, cpu=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def student(tiny_corpus: Path, experts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("student")
+    config = StudentTrainConfig(model=SMALL, train=FEW)
+    train_student(tiny_corpus, folder, experts / "loss", config, cpu=True)
+    return folder
+
+
+def test_clips_hold_what_the_corpus_holds(tiny_corpus: Path) -> None:
+    clips = MotionClips(tiny_corpus, "train")
+    assert len(clips) == 6 and clips.num_frames == [50, 52, 54, 56, 58, 60]
+    clip = clips.clips[1]
+    assert clip.features.shape == (4 * 52, 80) and clip.displacement.shape == (52, 44, 3)
+    assert clip.tracked.sum() == 50 and clip.words[0] == ("a", 0.2, 0.8)
+    lips = clip.neutral_lips + clip.displacement[:, :40]
+    np.testing.assert_allclose(lips, clip.lips, atol=1e-4)
+    halves = [half_of(c.utterance_id) for c in clips.clips]
+    first = MotionClips(tiny_corpus, "train", part="first")
+    second = MotionClips(tiny_corpus, "train", part="second")
+    assert len(first) == halves.count("first") and len(first) + len(second) == 6
+
+
+def test_clips_without_a_tracked_window_are_listed(tiny_corpus: Path) -> None:
+    clips = MotionClips(tiny_corpus, "train", window_frames=51)
+    assert [name for name, _ in clips.excluded] == ["train0", "train1"]
+    assert clips.excluded[0][1] == "no 51 tracked frames in a row" or len(clips) == 4
+    with pytest.raises(ValueError, match="no usable clip, 6 excluded"):
+        MotionClips(tiny_corpus, "train", window_frames=99)
+    assert longest_run(np.array([True, False, True, True])) == 2
+    assert longest_run(np.zeros(3, dtype=bool)) == 0
+
+
+def test_augmentation_repeats_and_moves_sound_and_lips_together(tiny_corpus: Path) -> None:
+    clips = MotionClips(tiny_corpus, "train", augment=MotionAugment(lip_noise_mm=0), seed=3)
+    once, again, later = clips.example(0, 0), clips.example(0, 0), clips.example(0, 1)
+    np.testing.assert_array_equal(once.features, again.features)
+    assert once.draw == again.draw != later.draw
+    assert len(once.features) == 4 * len(once.lips) == 4 * len(once.displacement)
+    untouched = changed(clips.clips[0], None, np.random.default_rng(0), 7)
+    assert untouched.draw == 7 and untouched.features is not None
+    np.testing.assert_array_equal(untouched.lips, clips.clips[0].lips)
+    louder = changed(
+        clips.clips[0],
+        MotionAugment(stretch=0, gain_db=6, lip_noise_mm=0, flip=False),
+        np.random.default_rng(1),
+        0,
+    )
+    # The last frame is left out: stretching holds its last features still.
+    gain = (louder.features - clips.clips[0].features)[:-4]
+    assert gain.std() < 1e-4 and 0 < abs(gain.mean()) < 6 * np.log(10) / 10 + 1e-4
+    with pytest.raises(ValueError, match="stretch"):
+        MotionAugment(stretch=1.0)
+
+
+def test_lip_noise_and_mirror_are_for_the_sync_expert_only(tiny_corpus: Path) -> None:
+    clip = MotionClips(tiny_corpus, "train").clips[0]
+    noisy = MotionAugment(stretch=0, gain_db=0, lip_noise_mm=1.0, flip=True)
+    other = changed(clip, noisy, np.random.default_rng(0), 0)
+    assert np.abs(other.lips - clip.lips).max() > 0.5
+    np.testing.assert_allclose(other.displacement, clip.displacement, atol=1e-5)
+
+
+def test_batch_counts_tracked_targets_only(tiny_corpus: Path) -> None:
+    clips = MotionClips(tiny_corpus, "train").clips[:2]
+    batch = collate_motion(clips)
+    assert batch.num_targets == 48 + 50
+    assert batch.valid_mask.sum() == 102 and batch.features.shape == (2, 208, 80)
+    windows = collate_motion(clips, window_frames=5)
+    assert windows.num_targets == 44 + 46
+    expert = SyncNet3D(small_expert("loss"))
+    loss = sync_batch_loss(expert, windows, SyncTrainConfig(model=expert.config))
+    assert loss.count == windows.num_targets
+    moved = windows.to(torch.device("cpu"))
+    assert moved.utterance_ids == ("train0", "train1")
+
+
+def test_student_loss_is_the_weighted_sum_and_reaches_the_student(tiny_corpus: Path) -> None:
+    batch = collate_motion(MotionClips(tiny_corpus, "train").clips[:2])
+    expert = SyncNet3D(small_expert("loss")).eval().requires_grad_(False)
+    model = Student(replace(SMALL, dropout=0.0), 44)
+    lips = np.arange(40)
+
+    def total(**weights: float) -> float:
+        config = StudentTrainConfig(**weights)  # type: ignore[arg-type]
+        return float(StudentLoss(config, lips, expert)(model, batch).total.detach())
+
+    off = {"vertex_weight": 0.0, "velocity_weight": 0.0, "sync_weight": 0.0}
+    parts = [total(**(off | {name: 1.0})) for name in off]
+    assert all(part > 0 for part in parts)
+    mixed = total(vertex_weight=1.0, velocity_weight=2.0, sync_weight=0.5)
+    assert mixed == pytest.approx(parts[0] + 2 * parts[1] + 0.5 * parts[2], rel=1e-4)
+    only_sync = StudentTrainConfig(**(off | {"sync_weight": 1.0}))  # type: ignore[arg-type]
+    loss = StudentLoss(only_sync, lips, expert)(model, batch)
+    loss.total.backward()
+    assert loss.count == batch.num_targets
+    assert model.vertices.weight.grad is not None and model.vertices.weight.grad.abs().max() > 0
+
+
+def test_a_judge_is_never_a_loss(tiny_corpus: Path, experts: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is a 'judge' and was asked to be a 'loss'"):
+        train_student(tiny_corpus, tmp_path / "x", experts / "judge", cpu=True)
+    with pytest.raises(ValueError, match="is a 'loss' and was asked to be a 'judge'"):
+        load_sync_expert(experts / "loss", "judge")
+    with pytest.raises(ValueError, match="is a 'judge'; a network that scores"):
+        StudentLoss(StudentTrainConfig(), np.arange(40), SyncNet3D(small_expert("judge")))
+    with pytest.raises(ValueError, match="there is no sync expert"):
+        train_student(tiny_corpus, tmp_path / "x", cpu=True)
+    with pytest.raises(ValueError, match="at least 0"):
+        StudentTrainConfig(vertex_weight=-1.0)
+
+
+def test_expert_run_folder(experts: Path, tmp_path: Path) -> None:
+    model, info = load_sync_expert(experts / "judge", "judge")
+    assert not any(p.requires_grad for p in model.parameters()) and not model.training
+    assert info["clips"] == {"train": 6, "valid": 2} and info["training"]["part"] == "all"
+    assert read_json(experts / "judge" / "run.json")["configs"]["sync_expert"]["min_shift"] == 2
+    assert 0 <= info["valid"]["auc"] <= 1 and model.motion_std.std() > 0
+    # A copy with other weights under the same JSON is noticed.
+    save_sync_expert(tmp_path, model, {})
+    (tmp_path / "sync_expert.safetensors").write_bytes(b"broken")
+    with pytest.raises(ValueError, match="sha256 differs"):
+        load_sync_expert(tmp_path, "judge")
+
+
+def test_student_run_folder_round_trip(tiny_corpus: Path, student: Path) -> None:
+    loaded = load_student(student)
+    assert loaded.template.topology == "tiny" and len(loaded.animated_ids) == 44
+    assert loaded.provenance["sync_expert_sha256"] and loaded.provenance["corpus"] == "tiny"
+    clip = MotionClips(tiny_corpus, "valid").clips[0]
+    out = loaded.model(torch.from_numpy(clip.features)[None])
+    assert out.shape == (1, 50, 44, 3)
+    error = float((out[0].detach() - torch.from_numpy(clip.displacement)).norm(dim=-1).mean())
+    still = float(np.linalg.norm(clip.displacement, axis=-1).mean())
+    assert error < 0.7 * still  # it starts at the mean face, not at the still one
+
+
+def test_experts_figures(tiny_corpus: Path, experts: Path) -> None:
+    figures = evaluate_sync_expert(experts / "judge", tiny_corpus)
+    assert figures["clips"] == figures["clips_scored_for_offset"] == 3
+    one = figures["auc_by_length_of_speech"]["0.20_s"]
+    assert one["num_true"] == sum(n - 2 - 4 for n in (50, 52, 54))
+    assert one["num_true_in_speech"] < one["num_true"] and 0 <= one["all_windows"] <= 1
+    assert figures["offset"]["sign"] == "positive = audio late"
+
+
+def test_students_figures_have_their_controls(
+    tiny_corpus: Path, experts: Path, student: Path
+) -> None:
+    figures = evaluate_student(student, experts / "judge", tiny_corpus)
+    systems = figures["systems"]
+    assert systems["truth"]["lip_error_mm"]["value"] == 0.0
+    assert systems["truth"]["lip_correlation"] == pytest.approx(1.0)
+    late = systems["truth_shifted_+6"]["mve_mm"]["value"]
+    assert 0 < systems["truth_shifted_+1"]["mve_mm"]["value"] < late
+    assert systems["still_face"]["lip_correlation"] is None
+    assert systems["mean_face"]["mve_mm"]["value"] < systems["still_face"]["mve_mm"]["value"]
+    assert systems["truth"]["closures"]["phones"] == 3
+    difference = figures["student_minus_control"]["still_face"]["mve_mm"]
+    assert difference["value"] == pytest.approx(
+        systems["student"]["mve_mm"]["value"] - systems["still_face"]["mve_mm"]["value"]
+    )
+    assert difference["clustered_by"] == figures["clustered_by"] == "speaker"
+    with pytest.raises(ValueError, match="asked to be a 'judge'"):
+        evaluate_student(student, experts / "loss", tiny_corpus)
+
+
+def test_shifted_in_time_is_late_where_positive() -> None:
+    frames = np.arange(5.0)[:, None, None] * np.ones((1, 1, 3))
+    assert shifted_in_time(frames, 2)[:, 0, 0].tolist() == [0, 0, 0, 1, 2]
+    assert shifted_in_time(frames, -1)[:, 0, 0].tolist() == [1, 2, 3, 4, 4]
