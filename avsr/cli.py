@@ -13,6 +13,7 @@ from avsr.command_line import run_commands
 from avsr.corpora.talking_faces import PrepareConfig
 from avsr.schema import Modality
 
+DEFAULT_PREPARE = PrepareConfig()
 DESCRIPTION = """Audio-visual speech recognition: prepare, mix, transcribe, score, report."""
 
 
@@ -33,7 +34,7 @@ def prepare_grid(
     landmarker_model: Path = Path("face_landmarker.task"),
     splits_tsv: Path | None = None,
     processes: int = 2,
-    config: PrepareConfig = PrepareConfig(),
+    config: PrepareConfig = DEFAULT_PREPARE,
 ) -> None:
     """Track raw GRID clips: mouth crops and 3D lips as an Arrow folder; resumes where it stopped.
 

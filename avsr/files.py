@@ -118,15 +118,27 @@ def _read_audio_with_av(path: Path) -> tuple[np.ndarray, int]:
                 raise MediaError(f"{path}: has no audio stream; give a file with sound")
             stream = container.streams.audio[0]
             rate = int(stream.codec_context.sample_rate)
+            declared = stream.frames  # 0 where the container does not tell
+            decoded = 0
             resampler = av.AudioResampler(format="fltp", layout="mono", rate=rate)
             for frame in container.decode(stream):
+                decoded += 1
                 chunks.extend(out.to_ndarray()[0] for out in resampler.resample(frame))
             chunks.extend(out.to_ndarray()[0] for out in resampler.resample(None))
     except av.FFmpegError as error:
         raise MediaError(
             f"{path}: not readable as audio ({error.strerror}); is it truncated or not media?"
         ) from error
+    _check_complete(path, "audio packets", decoded, declared, tolerance=3)
     return np.concatenate(chunks) if chunks else np.zeros(0, np.float32), rate
+
+
+def _check_complete(path: Path, what: str, found: int, declared: int, tolerance: int) -> None:
+    """Refuse a file that ends before what its container declares (a download that broke off)."""
+    if found < declared - tolerance:
+        raise MediaError(
+            f"{path}: is truncated, {found} of {declared} {what} decode; copy or download it again"
+        )
 
 
 def resample(waveform: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:
@@ -190,17 +202,19 @@ def read_video(path: Path | str, fps: float | Fraction = VIDEO_FPS) -> np.ndarra
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             rate = float(stream.average_rate or stream.guessed_rate or VIDEO_FPS)
+            declared = stream.frames  # 0 where the container does not tell
             for index, frame in enumerate(container.decode(stream)):
                 frames.append(frame.to_ndarray(format="rgb24"))
-                times_s.append(frame.time if frame.time is not None else index / rate)
+                times_s.append(index / rate if frame.pts is None else float(frame.time))
     except av.FFmpegError as error:
         raise MediaError(
             f"{path}: not readable as video ({error.strerror}); is it truncated or not media?"
         ) from error
     if not frames:
         raise MediaError(f"{path}: video has 0 frames; give a file with pictures")
-    index = frame_index_at_rate(np.asarray(times_s), rate, float(fps))
-    return np.stack([frames[i] for i in index])
+    _check_complete(path, "video frames", len(frames), declared, tolerance=1)
+    shown = frame_index_at_rate(np.asarray(times_s), rate, float(fps))
+    return np.stack([frames[i] for i in shown])
 
 
 def frame_index_at_rate(times_s: np.ndarray, source_fps: float, fps: float) -> np.ndarray:
@@ -225,7 +239,7 @@ def frame_index_at_rate(times_s: np.ndarray, source_fps: float, fps: float) -> n
 def write_video(
     path: Path | str,
     frames: Iterable[np.ndarray],
-    fps: int = VIDEO_FPS,
+    fps: int | Fraction = VIDEO_FPS,
     audio: np.ndarray | None = None,
     sample_rate_hz: int = SAMPLE_RATE_HZ,
 ) -> None:
@@ -265,6 +279,7 @@ def write_video(
                 planar = np.ascontiguousarray(audio, dtype=np.float32)[None]
                 block = av.AudioFrame.from_ndarray(planar, format="fltp", layout="mono")
                 block.sample_rate, block.pts = sample_rate_hz, 0
+                block.time_base = Fraction(1, sample_rate_hz)
                 fifo = av.AudioFifo()
                 fifo.write(block)
                 for part in fifo.read_many(sound.codec_context.frame_size or 1024, partial=True):

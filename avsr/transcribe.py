@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from avsr.corpora.talking_faces import PrepareConfig
+from avsr.corpora.talking_faces import LIPS, PrepareConfig
 from avsr.data.collate import collate
 from avsr.data.dataset import Example, features_of, middle_crop
 from avsr.decode.ctc import ctc_prefix_beam
@@ -18,7 +18,7 @@ from avsr.files import MediaError, read_audio, read_video
 from avsr.models.recognizer import Recognizer
 from avsr.schema import Modality
 from avsr.text import Tokenizer
-from avsr.tracking import HEAD, LIPS, FaceTracker, TrackingError
+from avsr.tracking import HEAD, FaceTracker, TrackingError
 from avsr.training.recognizer import load_recognizer
 from avsr.units import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME, num_video_frames
 from avsr.video import crop_mouths, fill_missing, reject_broken_segments

@@ -1,0 +1,51 @@
+"""CTC loss: sums, golden values, impossible pairs."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+
+from avsr.losses import ctc_loss_sum
+
+
+def by_enumeration(log_probabilities: torch.Tensor, target: list[int]) -> float:
+    """-log of the sum over all paths that collapse to the target (the definition)."""
+    frames, vocabulary = log_probabilities.shape
+    total = 0.0
+    for path in itertools.product(range(vocabulary), repeat=frames):
+        merged = [k for k, _ in itertools.groupby(path)]
+        if [k for k in merged if k] == target:
+            total += math.exp(sum(float(log_probabilities[t, k]) for t, k in enumerate(path)))
+    return -math.log(total)
+
+
+def test_equals_enumeration_of_paths_and_sums_over_the_batch() -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(2, 5, 3)
+    lengths, tokens = torch.tensor([5, 4]), torch.tensor([[1, 1], [2, 0]])
+    loss = ctc_loss_sum(logits, lengths, tokens, torch.tensor([2, 1]))
+    expected = by_enumeration(logits[0].log_softmax(-1), [1, 1])
+    expected += by_enumeration(logits[1, :4].log_softmax(-1), [2])
+    assert float(loss.total) == pytest.approx(expected, rel=1e-5)
+    assert loss.count == 3
+
+
+def test_frames_after_the_end_change_nothing() -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(1, 6, 4)
+    arguments = torch.tensor([4]), torch.tensor([[1, 2]]), torch.tensor([2])
+    before = ctc_loss_sum(logits, *arguments).total
+    logits[0, 4:] = 50.0
+    assert float(ctc_loss_sum(logits, *arguments).total) == float(before)
+
+
+def test_pair_without_a_path_is_named_not_infinite() -> None:
+    """Two equal tokens need a blank between them: three frames, not two."""
+    tokens, token_lengths = torch.tensor([[1, 1]]), torch.tensor([2])
+    with pytest.raises(ValueError, match="2 tokens and 1 repeats for 2 frames"):
+        ctc_loss_sum(torch.zeros(1, 2, 3), torch.tensor([2]), tokens, token_lengths)
+    loss = ctc_loss_sum(torch.zeros(1, 3, 3), torch.tensor([3]), tokens, token_lengths)
+    assert float(loss.total) == pytest.approx(3 * math.log(3), rel=1e-5)
