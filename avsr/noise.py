@@ -139,7 +139,7 @@ def measure_speech(speech: np.ndarray, sample_rate_hz: int = SAMPLE_RATE_HZ) -> 
     threshold and the 0.2 s after; the active level is where level minus threshold equals the
     margin of 15.9 dB, between thresholds by linear interpolation in dB. The thresholds go on below
     the 2^-15 of the Recommendation, so that a quiet recording is measured like a loud one. Where
-    no threshold is within the margin (a click, a fragment), all samples count as active.
+    no threshold is within the margin (a click), the envelope's maximum takes the threshold's place.
 
     Args:
         speech: float (S,).
@@ -153,21 +153,26 @@ def measure_speech(speech: np.ndarray, sample_rate_hz: int = SAMPLE_RATE_HZ) -> 
     envelope = _p56_envelope(samples, sample_rate_hz)
     hangover = math.ceil(P56_HANGOVER_S * sample_rate_hz)
     level_db = 10 * math.log10(power)
-    exponent = math.floor(math.log2(envelope.max()))
-    above: tuple[float, float] | None = None  # level and excess over the threshold, one step up
-    while True:
+    peak_db = 20 * math.log10(envelope.max())
+    octave_db = 20 * math.log10(2)
+    # The active level is at least the mean level, so here the excess over the margin is not below 0.
+    # From there upwards, as it may turn positive again: few samples are left at high thresholds.
+    exponent = math.floor((level_db - P56_MARGIN_DB) / octave_db)
+    active_db, excess_db = level_db, 0.0
+    while exponent * octave_db <= peak_db:
         active = _active_samples(envelope >= 2.0**exponent, hangover)
+        below_db, below_excess_db = active_db, excess_db
         active_db = level_db + 10 * math.log10(samples.size / active)
-        excess_db = active_db - 20 * math.log10(2.0**exponent) - P56_MARGIN_DB
-        if excess_db >= 0:
+        excess_db = active_db - exponent * octave_db - P56_MARGIN_DB
+        if excess_db < 0:
+            step = below_excess_db / (below_excess_db - excess_db)
+            active_db = below_db + step * (active_db - below_db)
             break
-        above = (active_db, excess_db)
-        exponent -= 1
-    if above is None:
-        # A click, or a fragment too short for the envelope to rise: even the highest threshold lies
-        # more than the margin below, so the method cannot tell speech from pause. All counts.
-        return SpeechLevels(power, power, 1.0)
-    active_db += excess_db / (excess_db - above[1]) * (above[0] - active_db)
+        exponent += 1
+    else:
+        # A click: even the highest threshold lies more than the margin below its level. No
+        # threshold lies above the envelope's maximum, so that is the bound.
+        active_db = max(level_db, min(active_db, peak_db + P56_MARGIN_DB))
     active_power = 10 ** (active_db / 10)
     return SpeechLevels(power, active_power, min(1.0, power / active_power))
 

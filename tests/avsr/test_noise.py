@@ -39,12 +39,10 @@ def p56_by_the_book(samples: np.ndarray) -> float:
                 active[j], since[j] = active[j] + 1, since[j] + 1
     energy = float((samples**2).sum())
     previous = None
-    for threshold, count in zip(thresholds, active, strict=True):
-        if count == 0:
-            continue
+    for threshold, count in zip(reversed(thresholds), reversed(active), strict=True):
         level = 10 * math.log10(energy / count)
         excess = level - 20 * math.log10(threshold) - 15.9
-        if excess >= 0 and previous is not None:
+        if excess < 0 and previous is not None:
             return level + excess / (excess - previous[1]) * (previous[0] - level)
         previous = (level, excess)
     raise AssertionError("no threshold within the margin")
