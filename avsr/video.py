@@ -159,6 +159,8 @@ def reject_broken_segments(
     change = np.abs(np.diff(small, axis=0)).mean((1, 2, 3))
     edges = [0, *(np.flatnonzero(change > cut_level) + 1), len(frames)]
     kept = tracked.copy()
+    if len(edges) == 2:  # no jump: a face that is often lost is no sign of damage
+        return kept
     for start, end in zip(edges[:-1], edges[1:], strict=True):
         if 2 * int(tracked[start:end].sum()) <= end - start:
             kept[start:end] = False

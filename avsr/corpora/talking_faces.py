@@ -56,6 +56,7 @@ from avsr.video import (
 )
 
 LIPS = LIPS_OUTER + LIPS_INNER
+AAC_BLOCK_SAMPLES = 1024  # AAC codes whole blocks; decoders give the last one in full
 CLIP_FORMAT = 1  # of the files under .clips; raise it when tracking gives other numbers
 
 
@@ -117,10 +118,12 @@ def fit_audio(waveform: np.ndarray, num_frames: int, path: Path | str) -> np.nda
     """Cut or zero-pad float32 (S,) at its end to exactly ``640 * num_frames`` samples.
 
     Raises:
-        CorpusError: sound and picture differ by more than one frame.
+        CorpusError: sound and picture differ by more than one frame (and, where the sound is
+            longer, the silence with which AAC fills its last block).
     """
     wanted = SAMPLES_PER_FRAME * num_frames
-    if abs(len(waveform) - wanted) > SAMPLES_PER_FRAME:
+    excess = len(waveform) - wanted
+    if not -SAMPLES_PER_FRAME <= excess <= SAMPLES_PER_FRAME + AAC_BLOCK_SAMPLES:
         raise CorpusError(
             f"{path}: {num_frames} video frames at {VIDEO_FPS} fps need {wanted} audio samples "
             f"± {SAMPLES_PER_FRAME}, found {len(waveform)}; check that both streams are complete"

@@ -210,7 +210,9 @@ def save_prepared(
         tables = {}
         for split in SPLITS:
             tables[split], counts[split] = _write_split(writing, split, splits[split], seen)
-        DatasetDict(tables).save_to_disk(str(writing / "finished"))
+        # A split without rows needs one (empty) shard to be readable; None = by size.
+        shards: Any = {split: None if len(table) else 1 for split, table in tables.items()}
+        DatasetDict(tables).save_to_disk(str(writing / "finished"), num_shards=shards)
         skipped_count = write_jsonl(writing / "finished" / "skipped.jsonl", skipped)
         save_face_templates(writing / "finished" / "face_templates.npz", face_templates)
         for part in sorted((writing / "finished").iterdir()):
