@@ -1,6 +1,6 @@
 """Rates and exact ratios that tie audio, features and video to one time base.
 
-Every length in the toolkit follows from these constants: frame ``t`` of the video covers the samples
+Every length in the toolkit follows from these: frame ``t`` of the video covers the samples
 ``[SAMPLES_PER_FRAME * t, SAMPLES_PER_FRAME * (t + 1))``.
 """
 
@@ -39,5 +39,5 @@ def samples_per_frame(fps: Fraction | float, sample_rate_hz: int = SAMPLE_RATE_H
 
 
 def num_video_frames(num_samples: int) -> int:
-    """Number of 25 fps frames that ``num_samples`` samples at 16 kHz touch (the last may be part)."""
+    """Number of 25 fps frames that samples at 16 kHz touch; the last may be covered in part."""
     return -(-num_samples // SAMPLES_PER_FRAME)

@@ -51,7 +51,9 @@ def launch(command: Sequence[str], num_processes: int) -> None:
     """
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     argv = [sys.executable]
-    if num_processes > 1:
+    if num_processes == 1:
+        environment |= {"RANK": "0", "WORLD_SIZE": "1"}
+    else:
         argv += ["-m", "torch.distributed.run", "--standalone"]
         argv += ["--nproc_per_node", str(num_processes)]
     process = subprocess.Popen([*argv, *command], env=environment)
