@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import tyro
 from tyro.conf import Positional, arg
 
+from avsr.command_line import run_commands
 from avsr.files import write_json
 from avsr.training.command import use_one_thread
 from learn2talk.training import StudentTrainConfig, SyncTrainConfig
 
-DESCRIPTION = """Speech to 3D face motion: train it, measure it, use it.
-
-With --debug anywhere on the line an error also shows where it was raised."""
+DESCRIPTION = "Speech to 3D face motion: train it, measure it, use it."
 
 
 def train_sync(
@@ -131,19 +127,9 @@ def _show(value: dict[str, Any]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line; a user's error is one line on stderr and exit code 1."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in words
-    words = [word for word in words if word != "--debug"]
     use_one_thread()
-    try:
-        tyro.extras.subcommand_cli_from_dict(
-            COMMANDS, prog="learn2talk", description=DESCRIPTION, args=words
-        )
-    except KeyboardInterrupt:
-        print("stopped; finished parts are kept, run the same command again", file=sys.stderr)
-        raise SystemExit(130) from None
-    except (ValueError, OSError) as error:
-        if debug:
-            traceback.print_exc()
-        print(f"learn2talk: error: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
+    run_commands("learn2talk", DESCRIPTION, COMMANDS, argv)
+
+
+if __name__ == "__main__":
+    main()

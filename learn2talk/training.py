@@ -52,11 +52,12 @@ class SyncTrainConfig:
     model: SyncExpertConfig = field(default_factory=SyncExpertConfig)
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig(
-            max_updates=1500,
-            warmup_updates=100,
+            max_updates=700,
+            warmup_updates=50,
             weight_decay=0.05,
-            max_frames=2000,
-            validate_every=150,
+            max_frames=1000,
+            average_decay=0.98,
+            validate_every=100,
         )
     )
     augment: MotionAugment = field(default_factory=MotionAugment)
@@ -77,10 +78,11 @@ class StudentTrainConfig:
     model: StudentConfig = field(default_factory=StudentConfig)
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig(
-            max_updates=1500,
-            warmup_updates=100,
+            max_updates=1200,
+            warmup_updates=50,
             weight_decay=0.02,
-            max_frames=1200,
+            max_frames=600,
+            average_decay=0.99,
             validate_every=150,
         )
     )
