@@ -155,7 +155,7 @@ def measure_speech(speech: np.ndarray, sample_rate_hz: int = SAMPLE_RATE_HZ) -> 
     level_db = 10 * math.log10(power)
     peak_db = 20 * math.log10(envelope.max())
     octave_db = 20 * math.log10(2)
-    # The active level is at least the mean level, so here the excess over the margin is not below 0.
+    # The active level is at least the mean level, so here the excess over the margin is 0 or more.
     # From there upwards, as it may turn positive again: few samples are left at high thresholds.
     exponent = math.floor((level_db - P56_MARGIN_DB) / octave_db)
     active_db, excess_db = level_db, 0.0
