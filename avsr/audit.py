@@ -114,7 +114,7 @@ def _protocol(protocol: Protocol, num_clusters: int) -> list[dict[str, str]]:
                     "matched_noise",
                     "note",
                     noise_type,
-                    "this type of noise was in training (other recordings): matched",
+                    "this type of noise was in training too: matched",
                 )
             )
     if protocol.test_noises and len(protocol.seeds) < MIN_SEEDS:

@@ -145,7 +145,7 @@ def _lead(results: Mapping[str, Any]) -> str:
     noises = ", ".join(protocol["test_noises"])
     return (
         f"Word error rate of audio-only, video-only and audio-visual recognition in "
-        f"{noises or 'clean audio'}: {size_text(protocol)}, {len(protocol['seeds'])} noise seeds, "
+        f"{noises or 'clean audio'}: {size_text(protocol)}, "
         f"{results['interval']['confidence']:.0%} intervals."
     )
 

@@ -54,12 +54,15 @@ def badges(results: Mapping[str, Any], notes: Sequence[str]) -> str:
 
 
 def headline(results: Mapping[str, Any]) -> str:
-    """Up to four numbers: audio alone against the first AV arm, noisy and clean; the SNR gain."""
+    """Up to four numbers: strongest audio arm against first AV arm, noisy and clean; SNR gain."""
     comparisons = [one for one in results["comparisons"] if one["kind"] == "audio_visual_vs_audio"]
     if not comparisons:
         return ""
     arm = arm_of(comparisons[0])
-    mine = [one for one in comparisons if arm_of(one) == arm]
+    summary = next(one for one in results["summaries"] if arm_of(one) == arm)
+    mine = [
+        one for one in comparisons if arm_of(one) == arm and one["baseline"] == summary["baseline"]
+    ]
     noisy = [one for one in mine if one["snr_db"] is not None]
     near = min((abs(one["snr_db"] - HEADLINE_AT_DB) for one in noisy), default=None)
     shown = [one for one in noisy if abs(one["snr_db"] - HEADLINE_AT_DB) == near][:2]
@@ -79,7 +82,7 @@ def headline(results: Mapping[str, Any]) -> str:
                 f"WER {where}: audio only \u2192 with {source}, paired p\u00a0{p_value}",
             )
         )
-    gain = next(one for one in results["summaries"] if arm_of(one) == arm)["snr_gain_db"]
+    gain = summary["snr_gain_db"]
     if gain["value"] is not None:
         value, limits = spread(gain, 1, signed=True).split(" ", 1)
         text = (

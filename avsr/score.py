@@ -36,6 +36,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from avsr.audit import audit
 from avsr.conditions import (
     Arm,
@@ -96,7 +98,8 @@ def score(
     settings = bootstrap or Bootstrap()
     utterances = expected_by_id(expected)
     cells = read_cells(hypotheses, utterances, protocol)
-    rows = [row for cell in cells for row in _rows(cell, settings)]
+    progress = tqdm(cells, desc="intervals", unit="condition", disable=None)
+    rows = [row for cell in progress for row in _rows(cell, settings)]
     comparisons = _comparisons(cells, settings)
     first = clustered_bootstrap(cells[0].words, seed=settings.seed, num_resamples=1)
     noises = protocol.test_noises
@@ -175,15 +178,13 @@ def _row(
 def baselines(arm: Arm, arms: Sequence[Arm]) -> list[tuple[str, Arm]]:
     """What an audio-visual arm is compared with: (kind, arm).
 
-    Audio arms of the same system where there are some, else all audio arms. Faces generated from
-    this utterance's audio are also compared with the same system's controls, the mismatched and the
-    still face.
+    Every audio arm, a separately trained one and the same network without its video alike. Faces
+    generated from this utterance's audio are also compared with the same system's controls, the
+    mismatched and the still face.
     """
     if arm.modality != "audio_visual":
         return []
-    audio = [other for other in arms if other.modality == "audio"]
-    own = [other for other in audio if other.system == arm.system]
-    found = [("audio_visual_vs_audio", other) for other in own or audio]
+    found = [("audio_visual_vs_audio", other) for other in arms if other.modality == "audio"]
     if arm.visual_source in ("generated_from_clean", "generated_from_noisy"):
         found += [
             ("generated_vs_control", other)
@@ -198,7 +199,7 @@ def _comparisons(cells: Sequence[Cell], settings: Bootstrap) -> list[dict[str, A
     by_key = {(cell.arm, cell.noise_type, cell.snr_db): cell for cell in cells}
     arms = list(dict.fromkeys(cell.arm for cell in cells))
     comparisons = []
-    for cell in cells:
+    for cell in tqdm(cells, desc="paired tests", unit="condition", disable=None):
         for kind, other in baselines(cell.arm, arms):
             against = by_key.get((other, cell.noise_type, cell.snr_db))
             if against is None:

@@ -205,7 +205,7 @@ def _cell(row: Mapping[str, Any] | None) -> str:
 
 def _remarks(results: Mapping[str, Any]) -> list[str]:
     protocol = results["protocol"]
-    remarks = [f"{size_text(protocol)}, {len(protocol['seeds'])} noise seeds."]
+    remarks = [f"{size_text(protocol)}."]
     if protocol["synthetic"]:
         remarks.append("**Synthetic speech and faces: not a measurement on real people.**")
     if protocol["speaker_dependent"]:
@@ -214,11 +214,12 @@ def _remarks(results: Mapping[str, Any]) -> list[str]:
 
 
 def size_text(protocol: Mapping[str, Any]) -> str:
-    """Such as ``100 utterances, 600 words, 1 speaker``."""
-    speakers = protocol["num_speakers"]
+    """Such as ``100 utterances, 600 words, 1 speaker, 3 noise seeds``."""
+    speakers, seeds = protocol["num_speakers"], len(protocol["seeds"])
     return (
         f"{protocol['num_utterances']} utterances, {protocol['num_words']} words, "
-        f"{speakers} speaker{'' if speakers == 1 else 's'}"
+        f"{speakers} speaker{'' if speakers == 1 else 's'}, "
+        f"{seeds} noise seed{'' if seeds == 1 else 's'}"
     )
 
 
@@ -228,7 +229,7 @@ def interval_line(interval: Mapping[str, Any]) -> str:
         f"Brackets: {interval['confidence']:.0%} bootstrap interval over "
         f"{interval['num_clusters']} {interval['clustered_by']}s, {interval['num_resamples']} "
         "resamples. N-WER: mean over noise types and levels without clean. SNR gain: dB at equal "
-        "WER against audio only."
+        "WER against the strongest audio-only arm."
     )
 
 

@@ -206,6 +206,20 @@ def test_summaries_hold_n_wer_gain_and_clean_cost(tmp_path):
     assert seen["clean_difference"]["value"] == pytest.approx(-4 / 14)
 
 
+def test_every_audio_arm_is_a_baseline_and_the_summary_takes_the_strongest(tmp_path):
+    weak = noisy_rows({0.0: "x", -10.0: "x"}, system="audio")
+    strong = noisy_rows({0.0: "lay red in", -10.0: "x"})
+    fused = noisy_rows(
+        {0.0: "lay red in c four", -10.0: "lay"},
+        modality="audio_visual",
+        visual_source="mouth_crops",
+    )
+    result = run(tmp_path, weak + strong + fused)
+    assert {one["baseline"]["system"] for one in result["comparisons"]} == {"audio", "tiny"}
+    (summary,) = [one for one in result["summaries"] if one["modality"] == "audio_visual"]
+    assert summary["baseline"]["system"] == "tiny"
+
+
 def test_generated_faces_are_also_held_against_the_controls():
     arms = [
         Arm("audio", "audio", "none"),
