@@ -2,8 +2,8 @@
 
 Coarticulation blends the phones' targets by dominance functions that fall exponentially with the
 distance in time (Cohen & Massaro, "Modeling coarticulation in synthetic visual speech", 1993,
-equations 1-4), with two additions: closures of the lips are guaranteed, and a phone's dominance stays
-flat over its middle. Axis letters: T frames, V vertices, N phones, C controls.
+equations 1-4), with two additions: closures of the lips are guaranteed, and a phone's dominance
+stays flat over its middle. Axis letters: T frames, V vertices, N phones, C controls.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from avsr.units import VIDEO_FPS
 from learn2talk.head import INSIDE_RINGS, LIP_RINGS, SPOKES, Head
 
 CONTROLS = ("jaw", "spread", "round", "upper", "lower", "tuck", "press", "seal", "tongue")
-"""jaw open; lips spread; rounded and pushed out; upper lip raised; lower lip lowered; lower lip tucked
-under the upper teeth (f, v); lips pressed; lips sealed (p, b, m); tongue tip raised. Each 0 to 1."""
+"""jaw open; lips spread; rounded and pushed out; upper lip raised; lower lip lowered; lower lip
+tucked under the upper teeth (f, v); lips pressed; lips sealed (p, b, m); tongue tip raised. Each 0
+to 1."""
 
 JAW_ANGLE = np.radians(12.0)  # at jaw = 1: about 20 mm between the incisors
 _JAW_AXIS_Y, _JAW_AXIS_Z = -22.0, -62.0  # near the ears, mm
-_LIP_CLEARANCE_MM = 0.2
+_LIP_CLEARANCE_MM = 0.1
 _JAW, _SPREAD, _ROUND, _UPPER, _LOWER, _TUCK, _PRESS, _SEAL, _TONGUE = range(len(CONTROLS))
 
 # Targets by IPA letter, in the order of CONTROLS, then the dominance (how much neighbours yield).
@@ -81,7 +82,7 @@ def random_style(generator: np.random.Generator) -> Style:
 def control_curves(
     phones: Sequence[PhoneTime],
     num_frames: int,
-    style: Style = Style(),  # noqa: B008 (frozen)
+    style: Style = Style(),
     fps: float = VIDEO_FPS,
 ) -> np.ndarray:
     """Articulation over time.
@@ -93,17 +94,17 @@ def control_curves(
         fps: frames a second.
 
     Returns:
-        float64 (T, C), each 0-1.2, in the order of ``CONTROLS``. Letters that are not in the table of
-        targets do not move the mouth.
+        float64 (T, C), each 0-1.2, in the order of ``CONTROLS``. Letters that are not in the table
+        of targets do not move the mouth.
     """
     times = (np.arange(num_frames) + 0.5) / fps + style.lead_s
     segments = _segments(phones, num_frames / fps + 1.0)
     start, end = segments[:, 0], segments[:, 1]
     targets, strength = segments[:, 2:-1], segments[:, -1]
     middle, half = (start + end) / 2, (end - start) / 2
-    # Flat over the middle 60 % of a phone, then e-fold every 45 ms (slower towards a pause).
+    # Flat over the middle 60 % of a phone, then e-fold every 35 ms.
     distance = np.maximum(np.abs(times[:, None] - middle) - 0.6 * half, 0.0)
-    dominance = strength * np.exp(-style.speed * distance / 0.045)
+    dominance = strength * np.exp(-style.speed * distance / 0.035)
     curves = dominance @ targets / dominance.sum(axis=1, keepdims=True)
     openings = [_JAW, _SPREAD, _ROUND, _UPPER, _LOWER]
     curves[:, openings] *= style.strength
@@ -142,8 +143,8 @@ def animate_head(head: Head, curves: np.ndarray) -> np.ndarray:
         curves: (T, C) in the order of ``CONTROLS``, 0-1.2.
 
     Returns:
-        float32 (T, V, 3) mm, head-pose-free. The lips never pass through each other, except where the
-        lower one is tucked behind the upper.
+        float32 (T, V, 3) mm, head-pose-free. The lips never pass through each other, except where
+        the lower one is tucked behind the upper.
     """
     if curves.ndim != 2 or curves.shape[1] != len(CONTROLS):
         raise ValueError(
@@ -183,11 +184,10 @@ def _close_lips(head: Head, moved: np.ndarray, curves: np.ndarray) -> None:
     share = np.where(ring < 0, head.reach[follows], 1.0 - 0.12 * np.minimum(ring, LIP_RINGS - 1))
     share = np.where(ring >= LIP_RINGS, 0.64 * head.reach[follows], share)
     moved[:, follows, 1:] += shift[:, head.spoke[follows]] * share[:, None]
-    # The teeth and the tongue keep the jaw's movement; the mouth's back keeps its place.
 
 
 def _movement_basis(head: Head) -> tuple[np.ndarray, np.ndarray]:
-    """Moving vertices (M,) and their displacement at control 1, (C, M, 3) mm; jaw and seal are 0."""
+    """Moving vertices (M,) and their displacement at control 1, (C, M, 3) mm; 0 for jaw, seal."""
     step = np.arange(SPOKES)
     across = -np.cos(2.0 * np.pi * step / SPOKES)
     arch = np.abs(np.sin(2.0 * np.pi * step / SPOKES))

@@ -13,19 +13,27 @@ from dataclasses import dataclass
 import numpy as np
 
 from avsr.units import MOUTH_CROP_SIZE
+from learn2talk.mesh import vertex_normals
 from learn2talk.schema import FaceTemplate
 
 Colour = tuple[int, int, int]
 CROP_MOUTH_SHARE = 0.475  # of a mouth crop's width lies between the corners of the mouth
 _GLOSS = {
-    **{"lips": 0.10, "tongue": 0.12, "skin": 0.03, "teeth_upper": 0.12, "teeth_lower": 0.12},
-    **{"eye_white": 0.25, "pupil": 0.5, "iris": 0.3, "hair": 0.05},
+    "lips": 0.10,
+    "tongue": 0.12,
+    "skin": 0.03,
+    "teeth_upper": 0.12,
+    "teeth_lower": 0.12,
+    "eye_white": 0.25,
+    "pupil": 0.5,
+    "iris": 0.3,
+    "hair": 0.05,
 }
 
 
 @dataclass(frozen=True)
 class Palette:
-    """Colours of a face, RGB 0-255, and the light: ``light`` points to it (x right, y up, z viewer)."""
+    """Colours of a face, RGB 0-255; ``light`` points to the light (x right, y up, z viewer)."""
 
     skin: Colour = (232, 190, 165)
     lips: Colour = (190, 98, 96)
@@ -40,9 +48,9 @@ class Palette:
 class Camera:
     """Orthographic view from the front: ``centre`` (x, y) mm lies in the middle of the picture.
 
-    ``mm_per_picture`` is the height and width that the picture shows; ``yaw`` and ``pitch`` turn the
-    face about the origin, radians, positive to the viewer's right and up; ``roll`` turns the picture
-    counter-clockwise about its middle.
+    ``mm_per_picture`` is the height and width that the picture shows; ``yaw`` and ``pitch`` turn
+    the face about the origin, radians, positive to the viewer's right and up; ``roll`` turns the
+    picture counter-clockwise about its middle.
     """
 
     centre: tuple[float, float]
@@ -54,8 +62,8 @@ class Camera:
 
 @dataclass(frozen=True)
 class _Surface:
-    """What is drawn: ``source`` (N,) vertex of the motion that each drawn vertex follows, pushed back
-    by ``sink`` (N,) mm; triangles (F, 3) of drawn vertices, colours (N, 3) and gloss (N,)."""
+    """What is drawn: ``source`` (N,) vertex of the motion that each drawn vertex follows, pushed
+    back by ``sink`` (N,) mm; triangles (F, 3) of drawn vertices, colours (N, 3) and gloss (N,)."""
 
     source: np.ndarray
     sink: np.ndarray
@@ -78,7 +86,7 @@ def render_frames(
     template: FaceTemplate,
     *,
     size: int = 512,
-    palette: Palette = Palette(),  # noqa: B008 (frozen)
+    palette: Palette = Palette(),
     camera: Camera | None = None,
     supersampling: int = 2,
     num_threads: int = 2,
@@ -117,7 +125,7 @@ def render_mouth_crops(
     template: FaceTemplate,
     *,
     size: int = MOUTH_CROP_SIZE,
-    palette: Palette = Palette(),  # noqa: B008 (frozen)
+    palette: Palette = Palette(),
     camera: Camera | None = None,
     supersampling: int = 2,
 ) -> np.ndarray:
@@ -186,6 +194,7 @@ def _surface(template: FaceTemplate, palette: Palette) -> _Surface:
         "eye_white": (246, 245, 243),
         "iris": palette.iris,
         "pupil": (22, 20, 22),
+        "nostril": tuple(int(0.45 * c) for c in palette.skin),
         "glint": (255, 255, 255),
         "lash": (52, 36, 32),
         "lid": tuple(int(0.88 * c) for c in palette.skin),
@@ -195,15 +204,16 @@ def _surface(template: FaceTemplate, palette: Palette) -> _Surface:
     }
     count = len(template.vertices)
     shade = np.tile(np.array(palette.skin, dtype=np.float32), (count, 1))
+    shade *= _cavity_shade(template)[:, None]
     gloss = np.full(count, _GLOSS["skin"], dtype=np.float32)
     for name, colour in colours.items():
-        if name in template.regions and name != "lips":
+        if name in template.regions and name not in ("lips", "skin"):
             shade[template.regions[name]] = colour
             gloss[template.regions[name]] = _GLOSS.get(name, 0.0)
     lips = template.regions.get("lips", template.lip_ids)
     shade[lips], gloss[lips] = palette.lips, _GLOSS["lips"]
     source, sink = np.arange(count), np.zeros(count, dtype=np.float32)
-    triangles = template.triangles
+    triangles = _wound_to_viewer(template)
     if "mouth_inside" not in template.regions:
         inner = template.region("lips_inner")
         triangles, source = _dark_mouth(triangles, inner, count)
@@ -211,7 +221,39 @@ def _surface(template: FaceTemplate, palette: Palette) -> _Surface:
         shade = np.concatenate([shade, dark])
         gloss = np.concatenate([gloss, np.zeros(len(inner), dtype=np.float32)])
         sink = np.concatenate([sink, np.full(len(inner), 4.0, dtype=np.float32)])
-    return _Surface(source, sink, np.ascontiguousarray(triangles, np.int32), shade, gloss)
+    near_first = np.argsort(
+        -template.vertices[source][triangles][:, :, 2].mean(axis=1), kind="stable"
+    )
+    ordered = np.ascontiguousarray(triangles[near_first], dtype=np.int32)
+    return _Surface(source, sink, ordered, shade, gloss)
+
+
+def _wound_to_viewer(template: FaceTemplate) -> np.ndarray:
+    """The triangles, turned over where the front of the face is wound clockwise."""
+    corners = template.vertices[template.triangles]
+    turn = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])[:, 2]
+    depth = corners[:, :, 2].mean(axis=1)
+    front = turn[depth >= np.median(depth)].sum()
+    return template.triangles if front >= 0 else template.triangles[:, ::-1]
+
+
+def _cavity_shade(template: FaceTemplate) -> np.ndarray:
+    """Brightness float32 (V,): folds and sockets a little darker, ridges a little lighter."""
+    vertices, triangles = template.vertices.astype(np.float64), template.triangles
+    ends = triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
+    one, other = np.concatenate([ends, ends[:, ::-1]]).T
+
+    def neighbours_mean(values: np.ndarray) -> np.ndarray:
+        total, count = np.zeros_like(values), np.zeros((len(values), 1))
+        np.add.at(total, one, values[other])
+        np.add.at(count, one, 1.0)
+        return np.where(count > 0, total / np.maximum(count, 1.0), values)
+
+    inward = neighbours_mean(vertices) - vertices
+    depth = (inward * vertex_normals(vertices, triangles)).sum(axis=1, keepdims=True)
+    for _ in range(2):  # the facets' own unevenness is not a fold
+        depth = 0.4 * depth + 0.6 * neighbours_mean(depth)
+    return np.clip(1.0 - 0.16 * depth[:, 0], 0.80, 1.05).astype(np.float32)
 
 
 def _dark_mouth(
@@ -271,8 +313,9 @@ def _draw(
     screen[:, 0] = (cosine * x - sine * y) * per_mm + pixels / 2
     screen[:, 1] = -(sine * x + cosine * y) * per_mm + pixels / 2
     screen[:, 2] = positions[:, 2]
-    image = np.empty((pixels, pixels, 3), dtype=np.float32)
-    image[:] = palette.background
+    image = np.empty((pixels, pixels, 3), dtype=np.uint8)
+    image[0] = palette.background
+    image[1:] = image[0]  # row by row: a broadcast pixel by pixel is ten times slower
     depth = np.full((pixels, pixels), -np.inf, dtype=np.float32)
     rasterize.draw(screen, surface.triangles, shaded, image, depth)
     out = np.empty((size, size, 3), dtype=np.uint8)

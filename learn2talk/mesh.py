@@ -38,7 +38,7 @@ def grid_triangles(rows: int, columns: int, *, closed: bool) -> np.ndarray:
 
 
 def fan_triangles(centre: int, ring: np.ndarray) -> np.ndarray:
-    """Triangles int32 (N, 3) that join ``centre`` to a closed ring of N counter-clockwise vertices."""
+    """Triangles int32 (N, 3) joining ``centre`` to a closed counter-clockwise ring of N."""
     ring = np.asarray(ring, dtype=np.int32)
     return np.stack([np.full_like(ring, centre), ring, np.roll(ring, -1)], axis=-1)
 
@@ -78,29 +78,20 @@ class MeshAssembly:
 
     vertices: list[np.ndarray] = field(default_factory=list)
     triangles: list[np.ndarray] = field(default_factory=list)
-    colours: list[np.ndarray] = field(default_factory=list)
     regions: dict[str, list[np.ndarray]] = field(default_factory=dict)
     num_vertices: int = 0
 
-    def add(
-        self,
-        vertices: np.ndarray,
-        triangles: np.ndarray,
-        colours: np.ndarray | tuple[float, float, float],
-        *regions: str,
-    ) -> int:
+    def add(self, vertices: np.ndarray, triangles: np.ndarray, *regions: str) -> int:
         """Add a part and return the index of its first vertex.
 
         Args:
             vertices: (N, 3) mm; triangles: (F, 3) indices into them.
-            colours: (N, 3) or one RGB for all, 0-255.
             regions: names that all its vertices join.
         """
         start = self.num_vertices
         count = len(vertices)
         self.vertices.append(np.asarray(vertices, dtype=np.float64))
         self.triangles.append(np.asarray(triangles, dtype=np.int32) + start)
-        self.colours.append(np.broadcast_to(np.asarray(colours, dtype=np.float64), (count, 3)))
         for name in regions:
             self.regions.setdefault(name, []).append(np.arange(start, start + count))
         self.num_vertices += count

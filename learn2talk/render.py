@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -41,4 +42,5 @@ def write_face_video(
     from avsr.files import write_video
 
     frames = render_frames(motion.vertices, motion.template, size=size, palette=palette)
-    write_video(path, frames, motion.fps, audio, sample_rate_hz)
+    fps = Fraction(motion.fps).limit_denominator(1001)
+    write_video(path, frames, fps, audio, sample_rate_hz)

@@ -1,9 +1,10 @@
 """espeak-ng through its C API: text to waveform with the times of its phones and words.
 
-The library and its voices come inside the ``espeakng-loader`` wheel; nothing is installed or downloaded.
-The C API keeps its state in globals that its own reset leaves untouched (glottal noise, phase). So the
-library is loaded afresh for each text, about 3 ms, which makes the waveform a function of the arguments
-alone; a lock keeps the threads of one process apart, and processes do not see each other.
+The library and its voices come inside the ``espeakng-loader`` wheel; nothing is installed or
+downloaded. The C API keeps its state in globals that its own reset leaves untouched (glottal noise,
+phase). So the library is loaded afresh for each text, about 3 ms, which makes the waveform a
+function of the arguments alone; a lock keeps the threads of one process apart, and processes do not
+see each other.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import ctypes
 import sys
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -38,8 +40,8 @@ _lock = threading.Lock()
 class Voice:
     """A voice of the engine.
 
-    ``name`` is espeak-ng's ``language+variant``; ``rate_wpm`` words a minute (80-450); ``pitch`` and
-    ``pitch_range`` 0-99, where 50 is the variant's own.
+    ``name`` is espeak-ng's ``language+variant``; ``rate_wpm`` words a minute (80-450); ``pitch``
+    and ``pitch_range`` 0-99, where 50 is the variant's own.
     """
 
     name: str
@@ -50,10 +52,11 @@ class Voice:
 
 @dataclass(frozen=True)
 class Speech:
-    """What the engine said: ``waveform`` float32 (S,) in [-1, 1] at ``sample_rate_hz``, and its times.
+    """What the engine said: ``waveform`` float32 (S,) in [-1, 1] at ``sample_rate_hz``, and its
+    times.
 
-    ``phones`` are IPA without stress and length marks, in order, without overlap, inside the waveform;
-    a stop's span begins with its closure. Pauses are the gaps between them.
+    ``phones`` are IPA without stress and length marks, in order, without overlap, inside the
+    waveform; a stop's span begins with its closure. Pauses are the gaps between them.
     """
 
     waveform: np.ndarray
@@ -86,7 +89,7 @@ _Callback = ctypes.CFUNCTYPE(
 
 @dataclass(frozen=True)
 class _Mark:
-    """A word or phoneme event: the sample at which it begins and the character that it belongs to."""
+    """A word or phoneme event: the sample where it begins, the character that it belongs to."""
 
     is_word: bool
     sample: int
@@ -107,16 +110,17 @@ class _Engine:
             ) from error
         _seed_c_library()
         self.library: Any = ctypes.CDLL(espeakng_loader.get_library_path())
+        self.data = Path(espeakng_loader.get_data_path())
         self.sample_rate_hz: int = self.library.espeak_Initialize(
             _OUTPUT_SYNCHRONOUS,
             0,
-            espeakng_loader.get_data_path().encode(),
+            str(self.data).encode(),
             _PHONEME_EVENTS | _PHONEME_IPA | _DO_NOT_EXIT,
         )
         if self.sample_rate_hz <= 0:
             raise ValueError(
                 f"espeak-ng did not start (code {self.sample_rate_hz}) with the voices in "
-                f"{espeakng_loader.get_data_path()}; reinstall espeakng-loader"
+                f"{self.data}; reinstall espeakng-loader"
             )
         self._chunks: list[np.ndarray] = []
         self._marks: list[_Mark] = []
@@ -156,7 +160,9 @@ class _Engine:
         return 0
 
     def say(self, text: str, voice: Voice) -> tuple[np.ndarray, list[_Mark]]:
-        if self.library.espeak_SetVoiceByName(voice.name.encode()) != 0:
+        variant = voice.name.partition("+")[2]  # the engine passes over an unknown one in silence
+        known = not variant or (self.data / "voices" / "!v" / variant).is_file()
+        if not known or self.library.espeak_SetVoiceByName(voice.name.encode()) != 0:
             raise ValueError(
                 f"espeak-ng has no voice {voice.name!r}; give language+variant such as 'en-us+f3'"
             )
@@ -194,14 +200,17 @@ def speak(spoken: list[str], voice: Voice, *, words: list[str] | None = None) ->
         words: the written words that ``Speech.words`` reports; ``spoken`` by default.
 
     Raises:
-        ValueError: espeak-ng is not installed, lacks the voice, or said nothing; or the lists differ.
+        ValueError: espeak-ng is not installed, lacks the voice, or said nothing; or the lists
+            differ.
     """
     written = spoken if words is None else words
     if len(written) != len(spoken) or not spoken:
         raise ValueError(
-            f"{len(spoken)} spoken words for {len(written)} written ones; give the same number, 1 or more"
+            f"{len(spoken)} spoken words for {len(written)} written ones; "
+            "give the same number, 1 or more"
         )
-    # Starts of the words in the text; a text_position beyond the last start belongs to the last word.
+    # Starts of the words in the text; a text_position beyond the last start belongs to the last
+    # word.
     starts = np.cumsum([0] + [len(word) + 1 for word in spoken[:-1]])
     with _lock, _Engine() as engine:
         samples, marks = engine.say(" ".join(spoken), voice)
@@ -226,8 +235,8 @@ def _phone_spans(
 ) -> list[tuple[int, int, str, int]]:
     """(start, end, phone, word index) in samples, in order and without overlap.
 
-    A phoneme event of a stop stands at its burst. Its closure is given back to it: from the word event,
-    where the stop begins a word, else as far as the samples before the burst are silent.
+    A phoneme event of a stop stands at its burst. Its closure is given back to it: from the word
+    event, where the stop begins a word, else as far as the samples before the burst are silent.
     """
     spans: list[tuple[int, int, str, int]] = []
     longest_closure = int(_MAX_CLOSURE_S * sample_rate_hz)

@@ -28,22 +28,23 @@ GRID_SLOTS: tuple[tuple[str, ...], ...] = (
 # The wider vocabulary: subject verb object place, with a determiner before each noun.
 _DETERMINERS = ("the", "a", "my", "your", "every", "that", "this", "our")
 _ADJECTIVES = (
-    "big small old young happy quiet brave purple yellow wooden silver early foolish gentle heavy "
-    "modern narrow perfect smooth warm bitter clever famous polite"
+    "big small old young happy quiet brave purple yellow wooden silver early foolish gentle "
+    "heavy modern narrow perfect smooth warm bitter clever famous polite"
 ).split()
 _SUBJECTS = (
-    "teacher farmer baker mother father brother painter pilot captain doctor lawyer neighbour shopkeeper "
-    "student visitor musician thief queen prince elephant rabbit monkey puppy fox bird family committee "
-    "gardener fisherman officer"
+    "teacher farmer baker mother father brother painter pilot captain doctor lawyer neighbour "
+    "shopkeeper student visitor musician thief queen prince elephant rabbit monkey puppy fox "
+    "bird family committee gardener fisherman officer"
 ).split()
 _VERBS = (
-    "found made bought washed carried painted moved opened fixed followed pushed buried borrowed "
-    "measured dropped watched ignored lifted remembered wrapped polished chewed weighed forgot"
+    "found made bought washed carried painted moved opened fixed followed pushed buried "
+    "borrowed measured dropped watched ignored lifted remembered wrapped polished chewed "
+    "weighed forgot"
 ).split()
 _OBJECTS = (
-    "basket bottle map purse table window piano blanket mirror violin package apple pepper mushroom "
-    "button camera feather jewel ladder lemon magazine onion umbrella vase wagon boat bicycle pillow "
-    "television ribbon envelope coffee"
+    "basket bottle map purse table window piano blanket mirror violin package apple pepper "
+    "mushroom button camera feather jewel ladder lemon magazine onion umbrella vase wagon boat "
+    "bicycle pillow television ribbon envelope coffee"
 ).split()
 _PLACES = (
     ("near", "the", "church"),
@@ -64,33 +65,38 @@ _PLACES = (
     ("outside", "the", "theatre"),
 )
 
-# How the engine is asked to say what it would otherwise take for another word (the letter "a") or join
-# with its neighbour without times of its own ("in the").
+# How the engine is asked to say what it would otherwise take for another word (the letter "a") or
+# join with its neighbour without times of its own ("in the").
 _SPOKEN_LETTERS = {"a": "[[eI]]"}
 _SPOKEN_WORDS = {"the": "[[D@2]]"}
 
-# Phones that only the British and New York accents have, as the en-us phone nearest to them, which is
-# what ``avsr.text.VISEMES`` knows.
+# Phones that only the British and New York accents have, as the en-us phone nearest to them, which
+# is what ``avsr.text.VISEMES`` knows.
 _ACCENT_PHONES = {
-    **{
-        "əʊ": "oʊ",
-        "əu": "oʊ",
-        "ʌʊ": "oʊ",
-        "ʉ": "u",
-        "ʌʉ": "aʊ",
-        "æʊ": "aʊ",
-        "ei": "eɪ",
-        "əɪ": "aɪ",
-    },
-    **{"oɪ": "ɔɪ", "ʉɹ": "ʊɹ", "ʌɹ": "ɝ", "ʊə": "ʊɹ", "eə": "ɛɹ", "ɛə": "ɛɹ", "a:": "a", "ɑ̃": "ɑ"},
+    "əʊ": "oʊ",
+    "əu": "oʊ",
+    "ʌʊ": "oʊ",
+    "ʉ": "u",
+    "ʌʉ": "aʊ",
+    "æʊ": "aʊ",
+    "ei": "eɪ",
+    "əɪ": "aɪ",
+    "oɪ": "ɔɪ",
+    "ʉɹ": "ʊɹ",
+    "ʌɹ": "ɝ",
+    "ʊə": "ʊɹ",
+    "eə": "ɛɹ",
+    "ɛə": "ɛɹ",
+    "a:": "a",
+    "ɑ̃": "ɑ",
 }
 
-# Variants that sound like people: whispering, robotic and echoing ones are left out. Each belongs to one
-# speaker, so that speakers of two splits never share a timbre.
+# Variants that sound like people: whispering, robotic and echoing ones are left out. Each belongs
+# to one speaker, so that speakers of two splits never share a timbre.
 _VARIANTS = (
-    "m1 f1 m3 f2 m7 f3 m2 f4 klatt steph Andrea m5 belinda klatt2 m6 Annie Lee f5 Mike klatt4 antonio "
-    "linda quincy anika edward Denis steph2 Alex adam grandma travis michel pedro grandpa steph3 shelby "
-    "m8 aunty rob victor"
+    "m1 f1 m3 f2 m7 f3 m2 f4 klatt steph Andrea m5 belinda klatt2 m6 Annie Lee f5 Mike klatt4 "
+    "antonio linda quincy anika edward Denis steph2 Alex adam grandma travis michel pedro "
+    "grandpa steph3 shelby m8 aunty rob victor"
 ).split()
 _ACCENTS = (
     "en-us",
@@ -140,7 +146,8 @@ def speakers(num_speakers: int, seed: int) -> list[SyntheticSpeaker]:
     """The first ``num_speakers`` speakers, rate and pitch drawn from ``seed``.
 
     Raises:
-        ValueError: fewer than 3 (train, valid and test need one each) or more than ``MAX_SPEAKERS``.
+        ValueError: fewer than 3 (train, valid and test need one each) or more than
+            ``MAX_SPEAKERS``.
     """
     if not 3 <= num_speakers <= MAX_SPEAKERS:
         raise ValueError(
@@ -152,7 +159,7 @@ def speakers(num_speakers: int, seed: int) -> list[SyntheticSpeaker]:
         generator = np.random.default_rng((seed, index, 1))
         voice = Voice(
             name=f"{_ACCENTS[index % len(_ACCENTS)]}+{_VARIANTS[index]}",
-            rate_wpm=int(generator.integers(130, 186)),
+            rate_wpm=int(generator.integers(115, 166)),
             pitch=int(generator.integers(32, 69)),
             pitch_range=int(generator.integers(30, 71)),
         )
@@ -255,7 +262,7 @@ def _resampled(speech: Speech) -> np.ndarray:
 
 
 def _microphone(waveform: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Level, spectral tilt and a faint early reflection, as another microphone and place would give."""
+    """Level, spectral tilt and a faint early reflection: another microphone and place."""
     tilt = float(generator.uniform(-0.25, 0.25))
     delay = int(generator.integers(30, 200))
     reflection = float(generator.uniform(0.0, 0.2))

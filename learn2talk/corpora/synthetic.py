@@ -1,8 +1,8 @@
 """The embedded default corpus: synthetic speech with the procedural head that says it.
 
 Speech, phones and words come from ``avsr.corpora.synthetic`` (espeak-ng), the face from the phones
-(``learn2talk.articulation``), the mouth crops from the face (``learn2talk.drawing``). Everything is a
-function of the configuration and its seed. Speakers of train, valid and test are disjoint.
+(``learn2talk.articulation``), the mouth crops from the face (``learn2talk.drawing``). Everything is
+a function of the configuration and its seed. Speakers of train, valid and test are disjoint.
 """
 
 from __future__ import annotations
@@ -30,14 +30,12 @@ from avsr.corpora.synthetic import (
 from avsr.data.manifest import (
     FaceTemplates,
     PreparedUtterance,
-    decode_array,
     encode_utterance,
     is_prepared,
     load_info,
     save_prepared,
 )
 from avsr.files import write_atomically
-from avsr.schema import PhoneTime, WordTime
 from avsr.units import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME, VIDEO_FPS
 from learn2talk.articulation import Style, animate_head, control_curves, random_style
 from learn2talk.drawing import Palette, mouth_camera, render_mouth_crops
@@ -52,8 +50,9 @@ class SyntheticConfig:
     """What the corpus holds; the defaults are those of ``make demo``.
 
     ``num_train``, ``num_valid``, ``num_test``: utterances, 1 or more each. ``num_speakers``: 3 to
-    ``MAX_SPEAKERS``, an eighth each for valid and test. ``wide_share``: share of utterances from the
-    wider vocabulary, 0-1; the others follow GRID's grammar. ``seed``: everything is drawn from it.
+    ``MAX_SPEAKERS``, an eighth each for valid and test. ``wide_share``: share of utterances from
+    the wider vocabulary, 0-1; the others follow GRID's grammar. ``seed``: everything is drawn from
+    it.
     """
 
     num_train: int = 400
@@ -88,15 +87,15 @@ class Talker:
 
 def build(
     out: Path | str,
-    config: SyntheticConfig = SyntheticConfig(),  # noqa: B008 (frozen)
+    config: SyntheticConfig = SyntheticConfig(),
     *,
     num_processes: int = 2,
     progress: bool = True,
 ) -> Path:
     """Make the corpus as a prepared folder (``avsr.data.manifest``).
 
-    A stopped run continues where it was: finished utterances wait under ``<out>/.utterances``. A folder
-    that is finished with the same configuration is left as it is.
+    A stopped run continues where it was: finished utterances wait under ``<out>/.utterances``. A
+    folder that is finished with the same configuration is left as it is.
 
     Args:
         out: folder to make.
@@ -108,7 +107,8 @@ def build(
         ``out``.
 
     Raises:
-        ValueError: ``out`` holds a corpus of another configuration, or espeak-ng or numba is missing.
+        ValueError: ``out`` holds a corpus of another configuration, or espeak-ng or numba is
+            missing.
     """
     out = Path(out)
     facts = {**asdict(config), "format": FORMAT}
@@ -166,7 +166,7 @@ def talker(seed: int, index: int) -> Talker:
     generator = np.random.default_rng((seed, index, 2))
     head = build_head(random_identity(generator))
     style = random_style(generator)
-    tone = float(generator.uniform(0.0, 1.0))  # light to dark skin
+    tone = float(generator.uniform(0.0, 0.85))  # light to dark skin
     light, dark = np.array([240.0, 205.0, 182.0]), np.array([110.0, 72.0, 52.0])
     skin = light + (dark - light) * tone
     lips = skin * np.array([0.82, 0.56, 0.60]) * generator.uniform(0.92, 1.05)
