@@ -150,7 +150,8 @@ def reject_broken_segments(
         frames: uint8 (T, H, W, 3).
         tracked: bool (T,), True where the detector found a face.
         cut_level: mean absolute change of grey levels between two frames that counts as a jump;
-            talking moves it by 0.3-3, the jumps of GRID's damaged clips by 30-50.
+            talking moves it by 0.3-3, the jumps of GRID's damaged clips by 10-50. After a broken
+            start a third of it counts.
 
     Returns:
         bool (T,), a subset of ``tracked``.
@@ -164,8 +165,8 @@ def reject_broken_segments(
     for start, end in zip(edges[:-1], edges[1:], strict=True):
         if 2 * int(tracked[start:end].sum()) <= end - start:
             kept[start:end] = False
-    if not kept[: edges[1]].any():
-        kept[: edges[-2]] = False
+    if not kept[: edges[1]].any():  # by then much of the picture may be right: a smaller jump
+        kept[: np.flatnonzero(change > cut_level / 3)[-1] + 1] = False
     return kept
 
 

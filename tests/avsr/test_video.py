@@ -123,7 +123,7 @@ def test_fill_missing_without_any_frame_says_so() -> None:
 
 def test_broken_start_is_rejected_up_to_the_last_jump() -> None:
     frames = np.full((30, 16, 16, 3), 128, np.uint8)
-    frames[12:20], frames[20:] = 60, 200  # two jumps
+    frames[12:20], frames[20:] = 60, 69  # a large and a small jump
     tracked = np.zeros(30, bool)
     tracked[10:] = True  # false faces in 10-19
     kept = reject_broken_segments(frames, tracked)
