@@ -21,7 +21,8 @@ from tqdm import tqdm
 from avsr.data.collate import collate
 from avsr.data.dataset import features_of
 from avsr.data.manifest import decode_array
-from avsr.data.mixtures import MixtureRow, NoiseBank, render_mixture
+from avsr.data.mixtures import MixtureRow, render_mixture
+from avsr.data.noise_bank import NoiseBank
 from avsr.decode.ctc import ctc_prefix_beam
 from avsr.files import read_jsonl, write_jsonl
 from avsr.models.layers import mask_of_lengths

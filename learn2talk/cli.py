@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from tyro.conf import Positional, arg
 
 from avsr.command_line import run_commands
+from avsr.command_line import run_commands
 from avsr.files import write_json
 from avsr.training.command import use_one_thread
 from learn2talk.training import StudentTrainConfig, SyncTrainConfig
@@ -129,7 +130,3 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line; a user's error is one line on stderr and exit code 1."""
     use_one_thread()
     run_commands("learn2talk", DESCRIPTION, COMMANDS, argv)
-
-
-if __name__ == "__main__":
-    main()

@@ -18,7 +18,7 @@ import numpy as np
 
 from avsr import noise
 from avsr.data.noise_bank import CLEAN, NoiseFileUse, is_ill_posed
-from avsr.data.noise_bank import NoiseBank as NoiseBank  # used by every caller of this module
+from avsr.data.noise_bank import NoiseBank
 from avsr.files import read_jsonl, write_jsonl
 from avsr.noise import Level, SpeechLevels, check_level, check_snr
 

@@ -36,13 +36,13 @@ def rotate(x: Tensor) -> Tensor:
 class SelfAttention(nn.Module):
     """Multi-head self-attention over the valid frames, with rotary positions."""
 
-    def __init__(self, width: int, num_heads: int, dropout: float) -> None:
+    def __init__(self, width: int, num_heads: int) -> None:
         super().__init__()
         if width % (2 * num_heads):
             raise ValueError(
                 f"width {width} must be a multiple of 2 x {num_heads} heads for rotary positions"
             )
-        self.num_heads, self.dropout = num_heads, dropout
+        self.num_heads = num_heads
         self.norm = nn.LayerNorm(width)
         self.to_qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
@@ -56,8 +56,9 @@ class SelfAttention(nn.Module):
             rotate(query),
             rotate(key),
             value,
+            # No dropout on the attention weights: it would forbid the fused kernels, and drawing
+            # its mask costs more than the attention itself.
             attn_mask=valid_mask[:, None, None, :],
-            dropout_p=self.dropout if self.training else 0.0,
         )
         return self.out(attended.transpose(1, 2).reshape(batch, frames, width))
 
@@ -83,12 +84,11 @@ class ConvolutionModule(nn.Module):
 class FeedForward(nn.Sequential):
     """Position-wise feed-forward module, pre-norm, four times as wide inside."""
 
-    def __init__(self, width: int, dropout: float, factor: int = 4) -> None:
+    def __init__(self, width: int, factor: int = 4) -> None:
         super().__init__(
             nn.LayerNorm(width),
             nn.Linear(width, factor * width),
             nn.SiLU(),
-            nn.Dropout(dropout),
             nn.Linear(factor * width, width),
         )
 
@@ -98,10 +98,10 @@ class ConformerBlock(nn.Module):
 
     def __init__(self, width: int, num_heads: int, kernel: int, dropout: float) -> None:
         super().__init__()
-        self.first_half = FeedForward(width, dropout)
-        self.attention = SelfAttention(width, num_heads, dropout)
+        self.first_half = FeedForward(width)
+        self.attention = SelfAttention(width, num_heads)
         self.convolution = ConvolutionModule(width, kernel)
-        self.second_half = FeedForward(width, dropout)
+        self.second_half = FeedForward(width)
         self.norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
 

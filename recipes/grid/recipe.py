@@ -31,6 +31,7 @@ from avsr.data.noise_bank import (
     split_talkers,
 )
 from avsr.files import read_json, write_json
+from avsr.models.recognizer import RecognizerConfig
 from avsr.report import ReportText
 from avsr.training.command import default_num_processes, launch, use_one_thread
 from avsr.training.loop import TrainConfig
@@ -65,6 +66,7 @@ class GridConfig:
         default_factory=lambda: ClosedLoopConfig(
             audio=TrainConfig(max_updates=1200, learning_rate=1.5e-3, validate_every=200),
             audio_visual=TrainConfig(max_updates=1600, learning_rate=1.5e-3, validate_every=200),
+            model=RecognizerConfig(vocabulary_size=2, width=128, fused_layers=3),
             noise_types=("babble_4", "coffee-shop"),
         )
     )

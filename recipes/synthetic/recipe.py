@@ -24,6 +24,7 @@ from avsr.corpora.synthetic import MAX_SPEAKERS, grid_sentence, say, speakers, w
 from avsr.data.manifest import load_prepared
 from avsr.data.noise_bank import NoiseBank, NoiseConfig, NoiseSplit, split_talkers
 from avsr.files import write_json, write_wav
+from avsr.models.recognizer import RecognizerConfig
 from avsr.report import ReportText
 from avsr.training.command import default_num_processes, launch, use_one_thread
 from avsr.training.loop import TrainConfig
@@ -69,6 +70,7 @@ class DemoConfig:
             audio=_training(250, 125, learning_rate=1.5e-3),
             audio_visual=_training(250, 125, learning_rate=1.5e-3),
             vocabulary_size=120,
+            model=RecognizerConfig(vocabulary_size=2, width=128, fused_layers=2),
             noise_types=("babble_4", "pink"),
             snrs_db=(-5.0, 0.0, 5.0),
         )
