@@ -10,7 +10,6 @@ from typing import Annotated, Any
 from tyro.conf import Positional, arg
 
 from avsr.command_line import run_commands
-from avsr.command_line import run_commands
 from avsr.files import write_json
 from avsr.training.command import use_one_thread
 from learn2talk.training import StudentTrainConfig, SyncTrainConfig

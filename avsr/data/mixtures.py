@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 
 from avsr import noise
-from avsr.data.noise_bank import CLEAN, NoiseFileUse, is_ill_posed
-from avsr.data.noise_bank import NoiseBank
+from avsr.data.noise_bank import CLEAN, NoiseBank, NoiseFileUse, is_ill_posed
 from avsr.files import read_jsonl, write_jsonl
 from avsr.noise import Level, SpeechLevels, check_level, check_snr
 
