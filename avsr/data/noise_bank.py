@@ -100,10 +100,10 @@ class NoiseConfig:
         Raises:
             ValueError: not one of ``SPLITS``.
         """
-        if split not in SPLITS:
-            raise ValueError(f"noise split {split!r} is not one of {', '.join(SPLITS)}")
-        part: NoiseSplit = getattr(self, split)
-        return part
+        parts = {"train": self.train, "valid": self.valid, "test": self.test}
+        if split not in parts:
+            raise ValueError(f"noise split {split!r} is not one of {', '.join(parts)}")
+        return parts[split]
 
 
 def talkers_in(noise_type: str) -> int:
