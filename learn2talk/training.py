@@ -52,7 +52,7 @@ class SyncTrainConfig:
     model: SyncExpertConfig = field(default_factory=SyncExpertConfig)
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig(
-            max_updates=700,
+            max_updates=500,
             warmup_updates=50,
             weight_decay=0.05,
             max_frames=1000,
@@ -78,7 +78,7 @@ class StudentTrainConfig:
     model: StudentConfig = field(default_factory=StudentConfig)
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig(
-            max_updates=1200,
+            max_updates=900,
             warmup_updates=50,
             weight_decay=0.02,
             max_frames=600,
