@@ -35,7 +35,9 @@ def run_commands(
         if " ".join(words[:2]) in commands:
             words = [" ".join(words[:2]), *words[2:]]
         elif words and any(name.startswith(f"{words[0]} ") for name in commands):
-            words = ["--help"]
+            # A group alone shows what is in it; with a word that is not, it is an unknown command.
+            asks = words[1:2] in ([], ["--help"], ["-h"])
+            words = ["--help"] if asks else [" ".join(words[:2])]
         about = f"{description}\n\nWith {DEBUG} an error also shows where it was raised."
         subcommand_cli_from_dict(dict(commands), prog=prog, description=about, args=words)
 

@@ -51,9 +51,10 @@ def interpolate(sequence: np.ndarray, positions: np.ndarray) -> np.ndarray:
 def stretch_features(features: np.ndarray, positions: np.ndarray) -> np.ndarray:
     """Log-mel (4 T, F) on the time base of video ``positions`` (T',): (4 T', F)."""
     steps = FEATURES_PER_FRAME
-    fine = np.interp(
-        np.arange(len(positions) * steps) / steps, np.arange(len(positions)), positions
-    )
+    # The last frame lasts as long as the others; holding its start would lose its other features.
+    last_step = positions[-1] - positions[-2] if len(positions) > 1 else 1.0
+    edges = np.append(positions, positions[-1] + last_step)
+    fine = np.interp(np.arange(len(positions) * steps) / steps, np.arange(len(edges)), edges)
     return interpolate(features, fine * steps)
 
 

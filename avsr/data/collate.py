@@ -38,6 +38,8 @@ def collate(examples: Sequence[Example]) -> Batch:
             ("features", example.features, FEATURES_PER_FRAME),
             ("mouth crops", example.mouth_crops, 1),
             ("lips", example.lips, 1),
+            ("crop validities", example.crops_valid, 1),
+            ("lip validities", example.lips_valid, 1),
         ):
             if array is not None and len(array) != example.num_frames * per_frame:
                 raise ValueError(
