@@ -72,7 +72,11 @@ def mix(speech: Positional[Path], noise: Positional[Path], snr_db: float, out: P
     from avsr.noise import fit_length, mix_at_snr, to_int16
 
     voice = read_audio(speech)
-    mixture = mix_at_snr(voice, fit_length(read_audio(noise), len(voice), 0), snr_db)
+    sound = read_audio(noise)
+    try:
+        mixture = mix_at_snr(voice, fit_length(sound, len(voice), 0), snr_db)
+    except ValueError as error:  # a silent file, or a level that is no number
+        raise ValueError(f"mixing {speech} with {noise}: {error}") from error
     samples, factor = to_int16(mixture.waveform)
     write_wav(out, samples / 32768.0)
     print(
@@ -123,7 +127,10 @@ def report(results: Positional[Path], out: Path) -> None:
     from avsr.files import read_json
     from avsr.report import write_outputs
 
-    for path in write_outputs(out, read_json(results)).values():
+    found = read_json(results)
+    if not isinstance(found, dict):
+        raise ValueError(f"{results}: holds no scored run; give the results.json of one")
+    for path in write_outputs(out, found).values():
         print(path)
 
 

@@ -20,10 +20,11 @@ from avsr.schema import Modality
 from avsr.text import Tokenizer
 from avsr.tracking import HEAD, FaceTracker, TrackingError
 from avsr.training.recognizer import load_recognizer
-from avsr.units import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME, num_video_frames
+from avsr.units import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME, VIDEO_FPS, num_video_frames
 from avsr.video import crop_mouths, fill_missing, reject_broken_segments
 
 MAX_AUDIO_S = 60.0  # the networks were trained on sentences; longer talk needs cutting first
+MAX_DIFFERENCE_S = 0.5  # between sound and picture: recorders start and stop them a little apart
 
 
 def transcribe(
@@ -45,7 +46,7 @@ def transcribe(
 
     Raises:
         ValueError: a file that lacks what the modality needs, no face, a recogniser without the
-            streams, or more than a minute of speech.
+            streams, more than a minute of speech, or sound and picture of different lengths.
     """
     model, tokenizer = (
         load_recognizer(recognizer) if isinstance(recognizer, str | Path) else recognizer
@@ -80,6 +81,12 @@ def _example(path: Path, needed: Iterable[str], num_mels: int, landmarker: Path 
         num_frames = len(crops)
         if waveform is not None:
             wanted = num_frames * SAMPLES_PER_FRAME
+            if abs(len(waveform) - wanted) > MAX_DIFFERENCE_S * SAMPLE_RATE_HZ:
+                raise MediaError(
+                    f"{path}: {len(waveform) / SAMPLE_RATE_HZ:.1f} s of sound but "
+                    f"{num_frames / VIDEO_FPS:.1f} s of pictures; cut the file so that they "
+                    f"differ by at most {MAX_DIFFERENCE_S} s, or read one with --modality"
+                )
             waveform = np.pad(waveform[:wanted], (0, max(0, wanted - len(waveform))))
     else:
         valid = np.zeros(num_frames, dtype=bool)
@@ -105,6 +112,11 @@ def _mouths(path: Path, landmarker: Path | None) -> tuple[np.ndarray, np.ndarray
             "give its path with --landmarker-model"
         )
     frames = read_video(path)
+    if len(frames) > MAX_AUDIO_S * VIDEO_FPS:
+        raise MediaError(
+            f"{path}: {len(frames) / VIDEO_FPS:.0f} s of pictures, more than {MAX_AUDIO_S:.0f} s; "
+            "cut it into sentences first (whole talks come with a later version)"
+        )
     with FaceTracker(landmarker) as tracker:
         track = tracker.track(frames)
     if not track.tracked.any():
