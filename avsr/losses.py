@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from torch import Tensor
 from torch.nn import functional as F
 
+UNKNOWN_FRAME = -1  # a frame of which nobody said which token it belongs to
+
 
 @dataclass(frozen=True)
 class LossSum:
@@ -53,3 +55,20 @@ def ctc_loss_sum(logits: Tensor, lengths: Tensor, tokens: Tensor, token_lengths:
     log_probabilities = logits.float().log_softmax(-1).transpose(0, 1)
     total = F.ctc_loss(log_probabilities, tokens, lengths, token_lengths, blank=0, reduction="sum")
     return LossSum(total, int(token_lengths.sum()))
+
+
+def frame_loss_sum(logits: Tensor, frame_tokens: Tensor, present: Tensor) -> Tensor:
+    """Cross-entropy of each frame against the token that is being said, in nats, summed.
+
+    CTC alone first learns the prior over sentences and only then looks at its input; where a corpus
+    has word times, this tells each stream from the first update on what its frames mean.
+
+    Args:
+        logits: float (B, T, K) of one stream.
+        frame_tokens: int (B, T) in [0, K), 0 between words, -1 unknown (not counted).
+        present: bool (B, T), frames at which the stream is there.
+    """
+    targets = frame_tokens.masked_fill(~present, UNKNOWN_FRAME)
+    return F.cross_entropy(
+        logits.float().transpose(1, 2), targets, ignore_index=UNKNOWN_FRAME, reduction="sum"
+    )

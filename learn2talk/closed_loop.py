@@ -76,6 +76,7 @@ class ClosedLoopConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     model: RecognizerConfig = field(default_factory=lambda: RecognizerConfig(vocabulary_size=2))
     vocabulary_size: int = 160  # SentencePiece pieces wished for; the tokenizer decides
+    frame_weight: float = 0.15  # of the frame loss against word times beside CTC; 0 is CTC alone
     generated_lips_share: float = 0.5  # of training utterances with lips, how many get generated
     training_snr_db: tuple[float, float] = (-10.0, 20.0)
     training_clean_share: float = 0.2
@@ -207,7 +208,7 @@ def train_system(
     if audio_visual and config.generated_lips_share > 0:
         lips = GeneratedLips(rows, run / "student", config.generated_lips_share)
     examples = TrainingDataset(
-        rows.remove_columns(["vertices", "words", "phones"]),
+        rows.remove_columns(["vertices", "phones"]),
         encode=tokenizer.encode,
         stream_mix=AUDIO_VISUAL_MIX if audio_visual else AUDIO_ONLY_MIX,
         mix_noise=mix,
@@ -227,6 +228,7 @@ def train_system(
         train_config=settings,
         run_folder=run / name,
         accelerator=accelerator,
+        frame_weight=config.frame_weight,
         info={"prepared": str(prepared), "corpus_sha256": sha256_file(prepared / "corpus.json")},
     )
 

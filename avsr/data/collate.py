@@ -58,6 +58,10 @@ def collate(examples: Sequence[Example]) -> Batch:
                 out[row, : len(mask)] = mask
         return torch.from_numpy(out)
 
+    frame_tokens = np.full((len(examples), num_frames), -1, dtype=np.int64)
+    for row, example in enumerate(examples):
+        if example.frame_tokens is not None:
+            frame_tokens[row, : example.num_frames] = example.frame_tokens
     crops = [example.mouth_crops for example in examples]
     lips = [example.lips for example in examples]
     padded_tokens = np.zeros((len(tokens), max(1, *token_lengths)), dtype=np.int64)
@@ -74,4 +78,5 @@ def collate(examples: Sequence[Example]) -> Batch:
         lips_present=presence([e.lips_valid for e in examples], lips),
         tokens=torch.from_numpy(padded_tokens),
         token_lengths=torch.tensor(token_lengths),
+        frame_tokens=torch.from_numpy(frame_tokens),
     )

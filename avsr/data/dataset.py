@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ from avsr.data.augment import (
     stretch_index,
 )
 from avsr.data.manifest import decode_array
-from avsr.units import MODEL_CROP_SIZE
+from avsr.units import MODEL_CROP_SIZE, VIDEO_FPS
 
 if TYPE_CHECKING:
     import datasets
@@ -59,6 +60,7 @@ class Example:
     crops_valid: np.ndarray  # (T,) bool
     lips_valid: np.ndarray  # (T,) bool
     tokens: tuple[int, ...]
+    frame_tokens: np.ndarray | None = None  # (T,) int64: token said at a frame, see Batch
 
 
 def generator_of(seed: int, epoch: int, utterance_id: str) -> np.random.Generator:
@@ -187,7 +189,35 @@ def _build_example(
         crops_valid=crops_valid,
         lips_valid=lips_valid,
         tokens=tuple(encode(row["text"])),
+        frame_tokens=tokens_of_frames(json.loads(row["words"]), positions, encode),
     )
+
+
+def tokens_of_frames(
+    words: Sequence[dict[str, Any]], positions: np.ndarray, encode: Callable[[str], list[int]]
+) -> np.ndarray | None:
+    """Which token is being said at each frame, by the corpus's word times.
+
+    A word's span is shared out evenly among its tokens.
+
+    Args:
+        words: rows of word, start_s, end_s; silences are not words.
+        positions: (T,) source frames (may be fractional) at 25 fps.
+        encode: a word's token ids.
+
+    Returns:
+        int64 (T,), 0 between words, or ``None`` where the corpus has no word times.
+    """
+    if not words:
+        return None
+    middles_s = (positions + 0.5) / VIDEO_FPS
+    tokens = np.zeros(len(positions), dtype=np.int64)
+    for word in words:
+        ids = encode(word["word"])
+        inside = (middles_s >= word["start_s"]) & (middles_s < word["end_s"])
+        share = (middles_s[inside] - word["start_s"]) / (word["end_s"] - word["start_s"])
+        tokens[inside] = np.asarray(ids)[(share * len(ids)).astype(int)]
+    return tokens
 
 
 def middle_crop(crops: np.ndarray) -> np.ndarray:

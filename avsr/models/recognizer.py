@@ -78,6 +78,10 @@ class Recognizer(nn.Module):
             for _ in range(config.fused_layers)
         )
         self.to_logits = nn.Linear(width, config.vocabulary_size)
+        # For training with word times; decoding does not use them.
+        self.frame_heads = nn.ModuleDict(
+            {name: nn.Linear(width, config.vocabulary_size) for name in config.streams}
+        )
 
     def encode(self, stream: Stream, values: Tensor, present: Tensor) -> Tensor:
         """Encode one stream to (B, T, D).
@@ -100,7 +104,13 @@ class Recognizer(nn.Module):
         return self.to_logits(x)
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits (B, T, K) of a batch; streams that the batch lacks count as missing.
+        """Logits (B, T, K) of a batch; streams that the batch lacks count as missing."""
+        return self.forward_with_frames(batch)[0]
+
+    def forward_with_frames(
+        self, batch: Batch
+    ) -> tuple[Tensor, dict[Stream, tuple[Tensor, Tensor]]]:
+        """Logits, and for each stream its own frame logits (B, T, K) and presence (B, T).
 
         A stream is computed only for the utterances that have it.
         """
@@ -118,4 +128,6 @@ class Recognizer(nn.Module):
             if some is not None:
                 full[rows] = some
             encoded[name] = (full, present)
-        return self.recognize(encoded, valid_mask)
+        logits = self.recognize(encoded, valid_mask)
+        frames = {name: (self.frame_heads[name](x), there) for name, (x, there) in encoded.items()}
+        return logits, frames

@@ -17,7 +17,7 @@ from avsr.data.collate import collate
 from avsr.data.dataset import Example, features_of, middle_crop
 from avsr.data.manifest import decode_array
 from avsr.decode.greedy import ctc_greedy
-from avsr.losses import LossSum, ctc_loss_sum
+from avsr.losses import LossSum, ctc_loss_sum, frame_loss_sum
 from avsr.metrics import corpus_errors, word_errors
 from avsr.models.recognizer import Recognizer, RecognizerConfig
 from avsr.schema import Batch, ErrorCounts
@@ -40,10 +40,44 @@ class ValidationCondition:
     waveforms: dict[str, np.ndarray] | None  # utterance id to mixture (S,); None without audio
 
 
-def recognizer_loss(model: nn.Module, batch: Batch) -> LossSum:
-    """CTC loss of a batch, in nats, summed over its tokens."""
-    assert batch.tokens is not None and batch.token_lengths is not None
-    return ctc_loss_sum(model(batch), batch.lengths, batch.tokens, batch.token_lengths)
+class TrainedForward(nn.Module):
+    """What is trained: a recogniser whose forward gives all that the loss looks at."""
+
+    def __init__(self, recognizer: Recognizer) -> None:
+        super().__init__()
+        self.recognizer = recognizer
+
+    def forward(self, batch: Batch) -> Any:
+        """See :meth:`Recognizer.forward_with_frames`."""
+        return self.recognizer.forward_with_frames(batch)
+
+
+class RecognizerLoss:
+    """CTC loss, in nats, summed over the tokens, and the streams' frame losses.
+
+    Args:
+        frame_weight: of a frame's cross-entropy against word times, beside one token's CTC loss;
+            0 trains with CTC alone. Utterances without word times give CTC only.
+    """
+
+    def __init__(self, frame_weight: float) -> None:
+        if not frame_weight >= 0:
+            raise ValueError(f"frame_weight {frame_weight} must be 0 (off) or more")
+        self.frame_weight = frame_weight
+
+    def __call__(self, model: nn.Module, batch: Batch) -> LossSum:
+        """Loss of a batch; ``model`` is a :class:`TrainedForward`, maybe wrapped."""
+        assert batch.tokens is not None and batch.token_lengths is not None
+        logits, frames = model(batch)
+        loss = ctc_loss_sum(logits, batch.lengths, batch.tokens, batch.token_lengths)
+        logs = {"ctc": float(loss.total.detach())}
+        total = loss.total
+        if self.frame_weight > 0 and batch.frame_tokens is not None:
+            for name, (frame_logits, present) in frames.items():
+                part = frame_loss_sum(frame_logits, batch.frame_tokens, present)
+                total = total + self.frame_weight * part
+                logs[f"frames_{name}"] = float(part.detach())
+        return LossSum(total, loss.count, logs)
 
 
 def plain_example(
@@ -174,25 +208,26 @@ def train_recognizer(
     run_folder: Path,
     accelerator: Accelerator,
     info: dict[str, Any],
+    frame_weight: float = 0.0,
 ) -> Path:
     """Train, keep the best by ``wer`` of ``validate``; returns the path of its weights."""
     seed_everything(train_config.seed)
     model = Recognizer(replace(model_config, vocabulary_size=tokenizer.size))
     best = run_folder / "best.safetensors"
     if accelerator.is_main_process:
-        configs = {"model": model.config, "train": train_config}
+        configs = {"model": model.config, "train": train_config, "frame_weight": frame_weight}
         parameters = sum(p.numel() for p in model.parameters())
         write_run_info(run_folder, configs, {"parameters": parameters, **info})
     train(
-        model,
-        recognizer_loss,
+        TrainedForward(model),
+        RecognizerLoss(frame_weight),
         examples,
         collate,
-        validate,
+        lambda trained: validate(trained.recognizer),  # type: ignore[arg-type]
         selection="wer",
-        save_best=lambda bare, metrics: save_recognizer(
+        save_best=lambda _, metrics: save_recognizer(
             best,
-            bare,  # type: ignore[arg-type]
+            model,
             tokenizer,
             {"valid_wer": f"{metrics['wer']:.6f}"},
         ),

@@ -52,6 +52,16 @@ VALID_AMBIENCE = ("waves", "summer-night")
 TEST_AMBIENCE = ("coffee-shop",)
 
 
+def _training(max_updates: int, validate_every: int) -> TrainConfig:
+    return TrainConfig(
+        max_updates=max_updates,
+        validate_every=validate_every,
+        learning_rate=1.2e-3,
+        max_frames=600,  # 8 clips
+        average_decay=0.998,
+    )
+
+
 @dataclass(frozen=True)
 class GridConfig:
     """GRID recipe: paths, sizes and the protocol."""
@@ -64,8 +74,8 @@ class GridConfig:
     """Processes of training, tracking and decoding; 0 chooses by GPUs or cores."""
     loop: ClosedLoopConfig = field(
         default_factory=lambda: ClosedLoopConfig(
-            audio=TrainConfig(max_updates=1200, learning_rate=1.5e-3, validate_every=200),
-            audio_visual=TrainConfig(max_updates=1600, learning_rate=1.5e-3, validate_every=200),
+            audio=_training(max_updates=1200, validate_every=200),
+            audio_visual=_training(max_updates=2400, validate_every=240),
             model=RecognizerConfig(vocabulary_size=2, width=128, fused_layers=3),
             noise_types=("babble_4", "coffee-shop"),
         )

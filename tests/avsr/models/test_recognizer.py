@@ -107,7 +107,9 @@ def test_every_parameter_gets_a_gradient() -> None:
     model = Recognizer(SMALL)
     full, none = make_batch([6]), make_batch([6])
     none.crops_present[:], none.lips_present[:], none.audio_present[:] = False, False, False
-    (model(full).square().sum() + model(none).square().sum()).backward()
+    logits, frames = model.forward_with_frames(full)
+    total = logits.square().sum() + sum(x.square().sum() for x, _ in frames.values())
+    (total + model(none).square().sum()).backward()
     without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     # A key's bias shifts all attention scores of a query alike, so only that part may be zero.
     assert without == []
