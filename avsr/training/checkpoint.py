@@ -7,6 +7,7 @@ counters), read with ``weights_only=True``.
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from avsr.files import load_weights, save_weights
+from avsr.files import load_weights, save_weights, write_atomically
 
 PREFIX = "checkpoint-"
 
@@ -34,7 +35,11 @@ def save_checkpoint(
     temporary.mkdir(parents=True)
     save_weights(temporary / "model.safetensors", model)
     save_weights(temporary / "average.safetensors", average)
-    torch.save(state, temporary / "state.pt")
+    # Through memory: torch's own writer turns a full disk into an error that does not say so.
+    content = io.BytesIO()
+    torch.save(state, content)
+    with write_atomically(temporary / "state.pt") as path:
+        path.write_bytes(content.getbuffer())
     if final.exists():  # the same update again, after a resume
         shutil.rmtree(final)
     os.replace(temporary, final)

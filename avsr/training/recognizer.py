@@ -137,12 +137,19 @@ def load_recognizer(path: Path | str) -> tuple[Recognizer, Tokenizer]:
     if "tokenizer" not in info:
         raise ValueError(f"{path}: has no tokenizer in it; give a recogniser's best.safetensors")
     listed: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
-    model = Recognizer(RecognizerConfig(**listed))
+    try:
+        model = Recognizer(RecognizerConfig(**listed))
+    except (TypeError, ValueError) as error:  # fields of another version, or impossible values
+        raise ValueError(f"{path}: its config is not a recogniser's ({error})") from error
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
         raise ValueError(f"{path}: weights do not fit the file's config ({error})") from error
-    return model.eval(), Tokenizer(bytes.fromhex(info["tokenizer"]))
+    try:
+        tokenizer = Tokenizer(bytes.fromhex(info["tokenizer"]))
+    except ValueError as error:
+        raise ValueError(f"{path}: its tokenizer is damaged ({error})") from error
+    return model.eval(), tokenizer
 
 
 def validator(

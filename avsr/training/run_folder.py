@@ -84,4 +84,8 @@ def load_model(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, st
     state, info = load_weights(path)
     if "config" not in info:
         raise ValueError(f"{path}: has no network config in it; give a model of 'avsr' training")
-    return state, json.loads(info.pop("config")), info
+    try:
+        config = json.loads(info.pop("config"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: its network config is damaged ({error})") from error
+    return state, config, info

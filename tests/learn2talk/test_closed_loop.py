@@ -1,0 +1,139 @@
+"""The closed loop's configuration, its mixtures and the names on its page."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from avsr.data.manifest import load_prepared
+from avsr.data.mixtures import MixtureRow
+from avsr.data.noise_bank import NoiseBank, NoiseConfig, NoiseSplit, TalkerFile
+from avsr.files import read_jsonl, write_video
+from avsr.schema import VISUAL_SOURCES as ALL_SOURCES
+from learn2talk import closed_loop, closed_loop_report
+from learn2talk.closed_loop import (
+    VISUAL_SOURCES,
+    ClosedLoopConfig,
+    GeneratedLips,
+    mixture_manifest,
+    train_system,
+)
+from learn2talk.closed_loop_report import _files_of, _films, _label, _noise_files
+from learn2talk.schema import Motion
+
+from .conftest import tiny_template
+
+
+@pytest.fixture
+def noise(tmp_path: Path) -> NoiseConfig:
+    white = NoiseSplit(types=("white", "pink"))
+    return NoiseConfig(root=tmp_path, train=white, valid=white, test=white)
+
+
+def test_every_visual_source_is_compared() -> None:
+    assert set(VISUAL_SOURCES) == set(ALL_SOURCES) - {"none"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"snrs_db": (0.0, math.nan)}, "nan"),
+        ({"snrs_db": (math.inf,)}, "inf"),
+        ({"generated_lips_share": 1.5}, "generated_lips_share 1.5"),
+        ({"generated_lips_share": -0.1}, "generated_lips_share -0.1"),
+    ],
+)
+def test_impossible_values_are_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ClosedLoopConfig(**change)
+
+
+def test_mixtures_are_built_once_and_read_again(
+    tiny_corpus: Path, tmp_path: Path, noise: NoiseConfig
+) -> None:
+    rows, bank = load_prepared(tiny_corpus, "test"), NoiseBank(noise, "test")
+    config = ClosedLoopConfig(noise_types=("white",), snrs_db=(-5.0, 0.0), noise_seeds=(0, 1))
+    first = mixture_manifest(rows, bank, tmp_path, config)
+    assert len(first.rows) == 3 * (1 + 2 * 2)  # clean once, each level twice
+    assert {row.snr_db for row in first.rows} == {None, -5.0, 0.0}
+    assert mixture_manifest(rows, bank, tmp_path, config) == first
+    assert sum(1 for _ in read_jsonl(tmp_path / "mixtures.jsonl")) == len(first.rows)
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.0, 0), (0.5, 50), (1.0, 100)])
+def test_generated_lips_come_as_often_as_asked(
+    share: float, expected: int, tiny_corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = np.ones((3, 40, 3), np.float32)
+    monkeypatch.setattr(closed_loop, "load_student", lambda _: "student")
+    monkeypatch.setattr(
+        closed_loop, "generate_lips", lambda student, sounds: [made for _ in sounds]
+    )
+    choose = GeneratedLips(load_prepared(tiny_corpus, "test"), Path("student"), share)
+    assert set(choose.lips) == {"test0", "test1", "test2"}
+    tracked, rng = np.zeros((3, 40, 3), np.float32), np.random.default_rng(0)
+    chosen = sum(choose("test1", tracked, rng) is made for _ in range(100))
+    assert abs(chosen - expected) <= (15 if 0 < share < 1 else 0)
+
+
+def test_another_recogniser_is_refused(tmp_path: Path, noise: NoiseConfig) -> None:
+    with pytest.raises(ValueError, match="recogniser 'smell' is not one of"):
+        train_system("smell", tmp_path, tmp_path, noise, ClosedLoopConfig())
+
+
+def test_training_noise_lists_its_files() -> None:
+    talkers = (TalkerFile("b/2.wav", "b"), TalkerFile("a/1.wav", "a"))
+    part = NoiseSplit(
+        types=("white", "rain", "babble_2"), recorded=("noise/rain.flac",), talkers=talkers
+    )
+    assert _files_of(NoiseConfig(root=Path("."), train=part)) == {
+        "white": (),
+        "rain": ("noise/rain.flac",),
+        "babble_2": ("a/1.wav", "b/2.wav"),
+    }
+
+
+def test_test_noise_lists_the_files_that_were_used(
+    tiny_corpus: Path, tmp_path: Path, noise: NoiseConfig
+) -> None:
+    config = ClosedLoopConfig(noise_types=("white",), snrs_db=(0.0,), noise_seeds=(0,))
+    rows: tuple[MixtureRow, ...] = mixture_manifest(
+        load_prepared(tiny_corpus, "test"), NoiseBank(noise, "test"), tmp_path, config
+    ).rows
+    assert _noise_files(rows, ("white",)) == {"white": ()}
+
+
+@pytest.mark.parametrize(
+    ("system", "modality", "source", "label"),
+    [
+        ("audio", "audio", "none", "A"),
+        ("audio_visual", "audio", "none", "A (audio-visual network)"),
+        ("audio_visual", "video", "mouth_crops", "V, mouth crops"),
+        ("audio_visual", "audio_visual", "generated_from_clean", "AV, generated from clean"),
+    ],
+)
+def test_arms_have_short_names(system: str, modality: str, source: str, label: str) -> None:
+    row = {"system": system, "modality": modality, "visual_source": source}
+    assert _label(row) == label
+
+
+def test_the_real_film_is_shown_where_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        closed_loop_report,
+        "write_face_video",
+        lambda path, motion, audio: path.write_bytes(b"generated"),
+    )
+    template = tiny_template()
+    motion = Motion(np.repeat(template.vertices[None], 5, axis=0), 25.0, template)
+    speech = np.full(3200, 1.5, np.float32)  # louder than full scale: scaled, not refused
+    assert _films({"source": "espeak-ng"}, motion, speech, tmp_path) == {"generated": b"generated"}
+    film = tmp_path / "film.mp4"
+    write_video(film, (np.zeros((32, 32, 3), np.uint8) for _ in range(5)))
+    films = _films({"source": str(film)}, motion, speech, tmp_path)
+    assert set(films) == {"generated", "real"} and b"ftyp" in films["real"][:16]
