@@ -19,6 +19,7 @@ from avsr.data.dataset import (
     features_of,
     generator_of,
     middle_crop,
+    tokens_of_frames,
 )
 from avsr.data.manifest import decode_array
 
@@ -160,3 +161,17 @@ def test_impossible_stream_weights_are_refused(
     mix = ((("audio",), weights[0]), (("lips",), weights[1]))
     with pytest.raises(ValueError, match="stream weights"):
         dataset(train_rows, stream_mix=mix)
+
+
+def test_frames_say_the_tokens_of_their_words() -> None:
+    """25 fps: frame t is heard at (t + 0.5) / 25 s; a word of two tokens is halved."""
+    words = [
+        {"word": "ab", "start_s": 0.04, "end_s": 0.2},
+        {"word": "c", "start_s": 0.2, "end_s": 0.28},
+    ]
+    tokens = {"ab": [5, 6], "c": [7]}.__getitem__
+    found = tokens_of_frames(words, np.arange(9.0), tokens)
+    assert found is not None and found.tolist() == [0, 5, 5, 6, 6, 7, 7, 0, 0]
+    slow = tokens_of_frames(words, np.linspace(0, 8, 17), tokens)  # stretched twofold
+    assert slow is not None and slow[::2].tolist() == found.tolist()
+    assert tokens_of_frames([], np.arange(9.0), tokens) is None
