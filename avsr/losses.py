@@ -23,7 +23,8 @@ class LossSum:
 
     total: Tensor  # scalar, differentiable
     count: int  # number of targets in the sum
-    logs: dict[str, float] = field(default_factory=dict)  # further sums over the same targets
+    # Further sums over the same targets, under the same names in every batch.
+    logs: dict[str, float] = field(default_factory=dict)
 
 
 def ctc_loss_sum(logits: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> LossSum:

@@ -19,6 +19,7 @@ from avsr.data.manifest import decode_array
 from avsr.decode.greedy import ctc_greedy
 from avsr.losses import LossSum, ctc_loss_sum, frame_loss_sum
 from avsr.metrics import corpus_errors, word_errors
+from avsr.models.fusion import STREAMS
 from avsr.models.recognizer import Recognizer, RecognizerConfig
 from avsr.schema import Batch, ErrorCounts
 from avsr.text import Tokenizer, normalise
@@ -70,7 +71,8 @@ class RecognizerLoss:
         assert batch.tokens is not None and batch.token_lengths is not None
         logits, frames = model(batch)
         loss = ctc_loss_sum(logits, batch.lengths, batch.tokens, batch.token_lengths)
-        logs = {"ctc": float(loss.total.detach())}
+        # Every name in every batch, whatever its streams: the processes add these up together.
+        logs = {"ctc": float(loss.total.detach()), **{f"frames_{name}": 0.0 for name in STREAMS}}
         total = loss.total
         if self.frame_weight > 0 and batch.frame_tokens is not None:
             for name, (frame_logits, present) in frames.items():
