@@ -14,8 +14,18 @@ LOG_ZERO = -math.inf
 Beam = dict[tuple[int, ...], tuple[float, float]]
 
 
+def _log_add(a: float, b: float) -> float:
+    """log(exp(a) + exp(b)); numpy's costs ten times as much on two numbers."""
+    if a < b:
+        a, b = b, a
+    return a if b == LOG_ZERO else a + math.log1p(math.exp(b - a))
+
+
 def ctc_prefix_beam(
-    log_probabilities: np.ndarray, beam_size: int = 10, pieces_per_frame: int = 12
+    log_probabilities: np.ndarray,
+    beam_size: int = 10,
+    pieces_per_frame: int = 12,
+    floor: float = -8.0,
 ) -> list[tuple[list[int], float]]:
     """The most probable label sequences of one utterance, summed over their alignments.
 
@@ -24,7 +34,9 @@ def ctc_prefix_beam(
     Args:
         log_probabilities: float (T, K), natural logarithms, blank 0.
         beam_size: prefixes kept after each frame.
-        pieces_per_frame: only the best of the K pieces are tried at a frame.
+        pieces_per_frame: only the best of the K pieces are tried at a frame, ...
+        floor: ... and of these only the ones within this much (natural log) of the frame's best
+            label; ``-math.inf`` tries them all.
 
     Returns:
         up to ``beam_size`` pairs of token ids and log probability, the best first.
@@ -40,25 +52,32 @@ def ctc_prefix_beam(
     if beam_size < 1:
         raise ValueError(f"beam_size {beam_size} must be at least 1")
     num_pieces = min(pieces_per_frame, log_probabilities.shape[1] - 1)
-    # For each prefix: log probability of ending in blank, and of ending in its last token.
     beam: Beam = {(): (0.0, LOG_ZERO)}
-    for frame in log_probabilities:
-        best = np.argpartition(-frame[1:], num_pieces - 1)[:num_pieces] + 1
-        grown: Beam = {}
+    for scores in log_probabilities:
+        best = np.argpartition(-scores[1:], num_pieces - 1)[:num_pieces] + 1
+        best = best[scores[best] >= scores.max() + floor]
+        beam = _extend(beam, scores.tolist(), best.tolist())
+        if len(beam) > beam_size:
+            ranked = sorted(beam.items(), key=lambda item: -_log_add(*item[1]))
+            beam = dict(ranked[:beam_size])
+    ends = [(list(prefix), _log_add(*both)) for prefix, both in beam.items()]
+    return sorted(ends, key=lambda pair: -pair[1])
 
-        def add(prefix: tuple[int, ...], blank: float, token: float, into: Beam = grown) -> None:
-            old_blank, old_token = into.get(prefix, (LOG_ZERO, LOG_ZERO))
-            into[prefix] = (np.logaddexp(old_blank, blank), np.logaddexp(old_token, token))
 
-        for prefix, (blank, token) in beam.items():
-            total = np.logaddexp(blank, token)
-            stays = token + frame[prefix[-1]] if prefix else LOG_ZERO
-            add(prefix, total + frame[0], stays)
-            for piece in best.tolist():
-                # The same token again counts as new only after a blank.
-                before = blank if prefix and piece == prefix[-1] else total
-                if before > LOG_ZERO:
-                    add((*prefix, piece), LOG_ZERO, before + frame[piece])
-        ranked = sorted(grown.items(), key=lambda item: -np.logaddexp(*item[1]))
-        beam = dict(ranked[:beam_size])
-    return [(list(prefix), float(np.logaddexp(*ends))) for prefix, ends in beam.items()]
+def _extend(beam: Beam, frame: list[float], pieces: list[int]) -> Beam:
+    """All prefixes after one more frame."""
+    grown: Beam = {}
+
+    def add(prefix: tuple[int, ...], blank: float, token: float) -> None:
+        old_blank, old_token = grown.get(prefix, (LOG_ZERO, LOG_ZERO))
+        grown[prefix] = (_log_add(old_blank, blank), _log_add(old_token, token))
+
+    for prefix, (blank, token) in beam.items():
+        total = _log_add(blank, token)
+        add(prefix, total + frame[0], token + frame[prefix[-1]] if prefix else LOG_ZERO)
+        for piece in pieces:
+            # The same token again counts as new only after a blank.
+            before = blank if prefix and piece == prefix[-1] else total
+            if before > LOG_ZERO:
+                add((*prefix, piece), LOG_ZERO, before + frame[piece])
+    return grown

@@ -40,7 +40,7 @@ def label_probabilities(log_probabilities: np.ndarray) -> dict[tuple[int, ...], 
 def test_wide_prefix_beam_equals_enumeration(seed: int) -> None:
     scores = torch.randn(5, 3, generator=torch.Generator().manual_seed(seed)).log_softmax(-1)
     expected = label_probabilities(scores.numpy())
-    found = ctc_prefix_beam(scores.numpy(), beam_size=1000, pieces_per_frame=3)
+    found = ctc_prefix_beam(scores.numpy(), beam_size=1000, pieces_per_frame=3, floor=-math.inf)
     assert len(found) == len(expected)
     for tokens, score in found:
         assert math.exp(score) == pytest.approx(expected[tuple(tokens)], rel=1e-4)
@@ -52,6 +52,16 @@ def test_beam_finds_what_the_best_path_misses() -> None:
     scores = np.log(np.array([[0.4, 0.35, 0.25], [0.4, 0.35, 0.25]]))
     assert ctc_greedy(torch.from_numpy(scores)[None], torch.tensor([2])) == [[]]
     assert ctc_prefix_beam(scores, beam_size=8)[0][0] == [1]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_floor_and_beam_keep_the_best_of_a_peaky_network(seed: int) -> None:
+    noise = torch.randn(30, 20, generator=torch.Generator().manual_seed(seed))
+    scores = (6 * noise).log_softmax(-1).double().numpy()
+    exact = ctc_prefix_beam(scores, beam_size=200, pieces_per_frame=19, floor=-math.inf)
+    quick = ctc_prefix_beam(scores, beam_size=10)
+    assert quick[0][0] == exact[0][0]
+    assert quick[0][1] == pytest.approx(exact[0][1], abs=0.05)
 
 
 def test_beam_refuses_nan_and_wrong_shape() -> None:
