@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,13 +28,13 @@ from benchmarks.timing.recognition import CLIP_S, example_batch, recogniser_of  
 
 CLIPS = 8  # of a micro-batch: 600 frames, as in the GRID recipe
 BATCHES_PER_UPDATE = 2
+LAYOUTS = ((1, 1), (1, 2), (2, 1))  # processes, threads of each
 
 
-def training(updates: int) -> list[Row]:
+def training(updates: int, layouts: Sequence[tuple[int, int]] = LAYOUTS) -> list[Row]:
     """Examples a second, the batches ready in memory: networks and optimiser, not the loading."""
-    rows = []
-    base = "1 process x 1 thread"
-    for processes, threads in ((1, 1), (1, 2), (2, 1)):
+    rows: list[Row] = []
+    for processes, threads in layouts:
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "seconds.json"
             launch([str(Path(__file__)), str(out), str(threads), str(updates)], processes)
@@ -50,7 +51,7 @@ def training(updates: int) -> list[Row]:
                 len(seconds),
                 CLIPS * BATCHES_PER_UPDATE,
                 "examples",
-                None if name == base else base,
+                rows[0].what if rows else None,
             )
         )
     return rows
