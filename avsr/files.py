@@ -349,11 +349,17 @@ def save_weights(
     path: Path | str, state: dict[str, torch.Tensor], metadata: dict[str, str] | None = None
 ) -> None:
     """Write tensors as safetensors with string metadata, atomically."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     with write_atomically(path) as temporary:
-        save_file(tensors, str(temporary), metadata)
+        try:
+            save_file(tensors, str(temporary), metadata)
+        except SafetensorError as error:  # what the library makes of a full disk
+            if "os error 28" not in str(error):
+                raise
+            raise OSError(errno.ENOSPC, str(error)) from error
 
 
 def load_weights(path: Path | str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

@@ -11,7 +11,7 @@ The stages of a recipe, each resumable and each leaving its result in a folder o
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,7 @@ from avsr.training.recognizer import (
     train_recognizer,
     validator,
 )
+from avsr.training.run_folder import same_run
 from learn2talk.animate import generate_lips
 from learn2talk.evaluate import evaluate_student, evaluate_sync_expert
 from learn2talk.files import load_student
@@ -94,9 +95,24 @@ class ClosedLoopConfig:
             raise ValueError(f"generated_lips_share {self.generated_lips_share} must be in [0, 1]")
 
 
+def add_seconds(run: Path, stage: str, seconds: float) -> None:
+    """Add to what a stage has taken; a resumed stage's time is the sum of its legs."""
+    path = run / f"{stage}.seconds.json"
+    before = read_json(path)["seconds"] if path.exists() else 0.0
+    write_json(path, {"seconds": before + seconds})
+
+
 def train_motion(prepared: Path, run: Path, config: ClosedLoopConfig) -> dict[str, Any]:
     """Train both sync experts and the student, and measure them once on the test split."""
     out = run / "motion.json"
+    accelerator = make_accelerator(config.student.train)
+    if accelerator.is_main_process:
+        facts = {
+            "sync": asdict(config.sync),
+            "student": asdict(config.student),
+            "corpus_sha256": sha256_file(prepared / "corpus.json"),
+        }
+        same_run(run / "motion.config.json", facts, "sync experts and student")
     if out.exists():
         return dict(read_json(out))
 
@@ -108,7 +124,6 @@ def train_motion(prepared: Path, run: Path, config: ClosedLoopConfig) -> dict[st
     train_sync_expert(prepared, run / "loss", expert_config("loss", "first", 0))
     train_sync_expert(prepared, run / "judge", expert_config("judge", "second", 1))
     train_student(prepared, run / "student", run / "loss", config.student)
-    accelerator = make_accelerator(config.student.train)
     if accelerator.is_main_process:
         figures = {
             "sync_loss": evaluate_sync_expert(run / "loss", prepared, role="loss"),
@@ -238,6 +253,13 @@ def mixture_manifest(
 ) -> MixtureManifest:
     """The test mixtures, built once and kept in ``mixtures.jsonl``."""
     path = run / "mixtures.jsonl"
+    facts = {
+        "noise_types": config.noise_types,
+        "snrs_db": config.snrs_db,
+        "noise_seeds": config.noise_seeds,
+        "utterances": len(rows),
+    }
+    same_run(run / "mixtures.config.json", facts, "mixtures")
     if path.exists():
         kept = tuple(MixtureRow.from_row(row) for row in read_jsonl(path))
         return MixtureManifest(kept, manifest_sha256(kept))
@@ -277,9 +299,19 @@ def decode(
         still_lips={name: neutral[ids] for name, neutral in templates.templates.items()},
         other_audio=another_audio(rows),
     )
+    manifest = mixture_manifest(rows, bank, run, config)
+    weights = {name: run / name / "best.safetensors" for name in ("audio", "audio_visual")}
+    facts = {
+        "mixtures_sha256": manifest.sha256,
+        "beam_size": config.beam_size,
+        "student_sha256": sha256_file(run / "student" / "student.safetensors"),
+        **{f"{name}_sha256": sha256_file(path) for name, path in weights.items()},
+    }
+    if process_index == 0:
+        same_run(run / "hypotheses.config.json", facts, "hypotheses")
     decode_split(
         rows,
-        mixture_manifest(rows, bank, run, config).rows,
+        manifest.rows,
         bank,
         systems,
         inputs,

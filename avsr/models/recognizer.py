@@ -46,6 +46,11 @@ class RecognizerConfig:
             raise ValueError(f"num_mels {self.num_mels} must be a multiple of 4")
         if self.kernel % 2 == 0:
             raise ValueError(f"kernel {self.kernel} must be odd, so that it has a middle frame")
+        if len(self.video_channels) < 2 or any(c < 1 or c % 8 for c in self.video_channels):
+            raise ValueError(
+                f"video_channels {self.video_channels} must be two or more multiples of 8: the "
+                "group norms have 8 groups"
+            )
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout {self.dropout} must be in [0, 1)")
 

@@ -60,7 +60,12 @@ def launch(command: Sequence[str], num_processes: int) -> None:
     try:
         code = process.wait()
     except KeyboardInterrupt:
-        process.wait()  # the terminal sent the signal to the children as well
+        # A terminal sends the signal to the children as well; another sender may not have.
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.terminate()
+            process.wait()
         raise
     if code:
         raise SystemExit(code)

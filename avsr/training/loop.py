@@ -283,7 +283,9 @@ def train(
             bare.load_state_dict(kept)
             wrapped.train()
             row.update({f"valid_{name}": value for name, value in metrics.items()})
-            progress.write(f"update {done}: " + ", ".join(f"{k} {v:.3f}" for k, v in row.items()))
+            if accelerator.is_main_process:
+                said = ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())
+                progress.write(f"update {done}: loss {row['loss']:.3f}, {said}")
             _checkpoint(run_folder, done, bare, average, optimizer, best, accelerator)
         if log is not None:
             log.append(row)

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from avsr.models.recognizer import Recognizer, RecognizerConfig
 from avsr.schema import Batch, ErrorCounts
 from avsr.text import Tokenizer, normalise
 from avsr.training.loop import Examples, TrainConfig, train
-from avsr.training.run_folder import load_model, save_model, write_run_info
+from avsr.training.run_folder import load_model, same_run, save_model, write_run_info
 from avsr.training.seed import seed_everything
 
 if TYPE_CHECKING:
@@ -226,6 +226,13 @@ def train_recognizer(
     if accelerator.is_main_process:
         configs = {"model": model.config, "train": train_config, "frame_weight": frame_weight}
         parameters = sum(p.numel() for p in model.parameters())
+        resolved = {
+            "model": asdict(model.config),
+            "train": asdict(train_config),
+            "frame_weight": frame_weight,
+            "data": info,
+        }
+        same_run(run_folder / "config.json", resolved, "checkpoints")
         write_run_info(run_folder, configs, {"parameters": parameters, **info})
     train(
         TrainedForward(model),

@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from avsr.files import load_weights, save_weights, write_json
+from avsr.files import load_weights, read_json, save_weights, write_json
 
 PACKAGES = ("torch", "torchaudio", "accelerate", "transformers", "datasets", "numpy", "mediapipe")
 
@@ -68,6 +68,34 @@ def write_run_info(run_folder: Path, configs: dict[str, Any], extra: dict[str, A
     """Write ``run.json``: resolved configs, provenance and whatever else identifies the run."""
     resolved = {k: asdict(v) if is_dataclass(v) else v for k, v in configs.items()}  # type: ignore[arg-type]
     write_json(run_folder / "run.json", {"configs": resolved, **provenance(), **extra})
+
+
+def same_run(path: Path, facts: dict[str, Any], what: str) -> None:
+    """Keep ``facts`` in ``path``; where they are kept already they must be the same.
+
+    What a folder holds was made from these facts, so going on with others would mix two runs.
+
+    Args:
+        path: JSON file beside the results that the facts explain.
+        facts: JSON-ready values.
+        what: names the results in the message.
+
+    Raises:
+        ValueError: other facts are kept there; the message names those that differ.
+    """
+    wanted = json.loads(json.dumps(facts))
+    if not path.exists():
+        write_json(path, wanted)
+        return
+    kept = read_json(path)
+    names = [name for name in sorted({*kept, *wanted}) if kept.get(name) != wanted.get(name)]
+    if names:
+        now, then = ([facts.get(name) for name in names] for facts in (wanted, kept))
+        raise ValueError(
+            f"{path.parent}: its {what} come from another {', '.join(names)} "
+            f"(now {now}, then {then}); "
+            f"give another --out, or remove them with {path}"
+        )
 
 
 def save_model(path: Path, state: dict[str, Any], config: Any, extra: dict[str, str]) -> None:

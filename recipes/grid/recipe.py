@@ -30,13 +30,14 @@ from avsr.data.noise_bank import (
     recorded_under,
     split_talkers,
 )
-from avsr.files import read_json, write_json
+from avsr.files import read_json
 from avsr.models.recognizer import RecognizerConfig
 from avsr.report import ReportText
 from avsr.training.command import default_num_processes, launch, use_one_thread
 from avsr.training.loop import TrainConfig
 from learn2talk.closed_loop import (
     ClosedLoopConfig,
+    add_seconds,
     decode,
     mixture_manifest,
     train_motion,
@@ -140,7 +141,7 @@ def run_stage(stage: Stage, config: GridConfig) -> None:
             config.prepared, config.out, noise, config.loop, process_index=rank, num_processes=size
         )
     if rank == 0:
-        write_json(config.out / f"{stage}.seconds.json", {"seconds": time.monotonic() - started})
+        add_seconds(config.out, stage, time.monotonic() - started)
 
 
 def prepare_stage(config: GridConfig) -> None:
@@ -154,8 +155,7 @@ def prepare_stage(config: GridConfig) -> None:
             splits_tsv=config.root / "grid" / "splits.tsv",
             num_processes=config.num_processes,
         )
-        seconds = time.monotonic() - started
-        write_json(config.out / "prepare.seconds.json", {"seconds": seconds})
+        add_seconds(config.out, "prepare", time.monotonic() - started)
 
 
 def report_stage(config: GridConfig) -> None:
@@ -165,7 +165,7 @@ def report_stage(config: GridConfig) -> None:
     notes = (
         "GRID s1 is one speaker with 51 words and a closed grammar; training and test sentences "
         "are different sentences of the same speaker (speaker-dependent).",
-        f"{corpus['counts']['test']['utterances']} test sentences.",
+        f"{corpus['counts']['utterances']['test']['utterances']} test sentences.",
     )
     results = score_run(
         config.prepared,

@@ -23,13 +23,14 @@ from avsr.command_line import run_command
 from avsr.corpora.synthetic import MAX_SPEAKERS, grid_sentence, say, speakers, wide_sentence
 from avsr.data.manifest import load_prepared
 from avsr.data.noise_bank import NoiseBank, NoiseConfig, NoiseSplit, split_talkers
-from avsr.files import write_json, write_wav
+from avsr.files import write_wav
 from avsr.models.recognizer import RecognizerConfig
 from avsr.report import ReportText
 from avsr.training.command import default_num_processes, launch, use_one_thread
 from avsr.training.loop import TrainConfig
 from learn2talk.closed_loop import (
     ClosedLoopConfig,
+    add_seconds,
     decode,
     mixture_manifest,
     train_motion,
@@ -131,7 +132,7 @@ def run_stage(stage: Stage, config: DemoConfig) -> None:
             config.prepared, config.out, noise, config.loop, process_index=rank, num_processes=size
         )
     if rank == 0:
-        write_json(config.out / f"{stage}.seconds.json", {"seconds": time.monotonic() - started})
+        add_seconds(config.out, stage, time.monotonic() - started)
 
 
 def report_stage(config: DemoConfig) -> None:
@@ -164,8 +165,10 @@ def main(
     for name in stages if stage == "all" else (stage,):
         print(f"== {name}", flush=True)
         if name == "prepare":
+            started = time.monotonic()
             write_babble_talkers(config)
             build(config.prepared, config.corpus, num_processes=config.num_processes)
+            add_seconds(config.out, name, time.monotonic() - started)
         elif name == "report":
             report_stage(config)
         else:

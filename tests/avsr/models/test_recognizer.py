@@ -130,6 +130,8 @@ def test_stream_that_the_network_lacks_is_ignored_as_input() -> None:
         ({"streams": ("smell",)}, "smell"),
         ({"num_mels": 81}, "num_mels 81"),
         ({"kernel": 4}, "kernel 4"),
+        ({"video_channels": (8, 12)}, "video_channels"),
+        ({"video_channels": (8,)}, "video_channels"),
         ({"dropout": 1.0}, "dropout 1.0"),
     ],
 )
