@@ -37,6 +37,7 @@ from avsr.text import Tokenizer, train_tokenizer
 from avsr.training.loop import TrainConfig, make_accelerator
 from avsr.training.recognizer import (
     ValidationCondition,
+    is_trained,
     load_recognizer,
     train_recognizer,
     validator,
@@ -204,6 +205,8 @@ def train_system(
     audio_visual = name == "audio_visual"
     check_disjoint(noise)
     settings = config.audio_visual if audio_visual else config.audio
+    if is_trained(run / name, settings):
+        return run / name / "best.safetensors"
     accelerator = make_accelerator(settings)
     rows, valid = load_prepared(prepared, "train"), load_prepared(prepared, "valid")
     tokenizer = make_tokenizer(rows, config.vocabulary_size)

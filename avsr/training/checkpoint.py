@@ -21,6 +21,11 @@ from avsr.files import load_weights, save_weights, write_atomically
 PREFIX = "checkpoint-"
 
 
+def checkpoint_name(update: int) -> str:
+    """Name of the folder of the checkpoint after ``update`` updates."""
+    return f"{PREFIX}{update:08d}"
+
+
 def save_checkpoint(
     run_folder: Path,
     update: int,
@@ -29,7 +34,7 @@ def save_checkpoint(
     state: dict[str, Any],
 ) -> Path:
     """Write ``checkpoint-<update>`` and then remove older ones; returns its path."""
-    final = run_folder / f"{PREFIX}{update:08d}"
+    final = run_folder / checkpoint_name(update)
     temporary = run_folder / f".{final.name}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)  # left by a killed writer
     temporary.mkdir(parents=True)

@@ -17,12 +17,14 @@ from avsr.data.collate import collate
 from avsr.data.dataset import Example, features_of, middle_crop
 from avsr.data.manifest import decode_array
 from avsr.decode.greedy import ctc_greedy
+from avsr.files import read_json
 from avsr.losses import LossSum, ctc_loss_sum, frame_loss_sum
 from avsr.metrics import corpus_errors, word_errors
 from avsr.models.fusion import STREAMS
 from avsr.models.recognizer import Recognizer, RecognizerConfig
 from avsr.schema import Batch, ErrorCounts
 from avsr.text import Tokenizer, normalise
+from avsr.training.checkpoint import checkpoint_name, latest_checkpoint
 from avsr.training.loop import Examples, TrainConfig, train
 from avsr.training.run_folder import load_model, same_run, save_model, write_run_info
 from avsr.training.seed import seed_everything
@@ -205,6 +207,15 @@ def validator(
         return {**named, "wer": float(np.mean(rates))}
 
     return validate
+
+
+def is_trained(run_folder: Path, config: TrainConfig) -> bool:
+    """Whether a run has reached the last update of this very training configuration."""
+    kept, last = run_folder / "config.json", latest_checkpoint(run_folder)
+    if not kept.exists() or last is None:
+        return False
+    same = read_json(kept)["train"] == asdict(config)
+    return same and last.name == checkpoint_name(config.max_updates)
 
 
 def train_recognizer(

@@ -50,7 +50,9 @@ NOTES = (
 
 
 def _training(updates: int, validate_every: int, **changes: float) -> TrainConfig:
-    base = TrainConfig(max_updates=updates, warmup_updates=60, validate_every=validate_every)
+    base = TrainConfig(
+        max_updates=updates, warmup_updates=60, validate_every=validate_every, max_frames=600
+    )
     return replace(base, **changes)  # type: ignore[arg-type]
 
 
@@ -66,12 +68,14 @@ class DemoConfig:
     """What is spoken, and by how many."""
     loop: ClosedLoopConfig = field(
         default_factory=lambda: ClosedLoopConfig(
-            sync=SyncTrainConfig(train=_training(150, 75, max_frames=1200)),
-            student=StudentTrainConfig(train=_training(150, 75, max_frames=1200)),
-            audio=_training(250, 125, learning_rate=1.5e-3),
-            audio_visual=_training(250, 125, learning_rate=1.5e-3),
+            sync=SyncTrainConfig(train=_training(120, 60)),
+            student=StudentTrainConfig(train=_training(160, 80)),
+            audio=_training(400, 200, learning_rate=1.5e-3),
+            audio_visual=_training(400, 200, learning_rate=1.5e-3),
             vocabulary_size=120,
-            model=RecognizerConfig(vocabulary_size=2, width=128, fused_layers=2),
+            model=RecognizerConfig(
+                vocabulary_size=2, width=96, fused_layers=2, video_channels=(8, 16, 32, 64)
+            ),
             noise_types=("babble_4", "pink"),
             snrs_db=(-5.0, 0.0, 5.0),
         )

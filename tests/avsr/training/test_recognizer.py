@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,19 @@ from avsr.data.manifest import decode_array
 from avsr.decode.greedy import ctc_greedy
 from avsr.files import load_weights, read_json, read_jsonl, save_weights
 from avsr.metrics import corpus_errors, word_errors
+from avsr.training.checkpoint import checkpoint_name
 from avsr.training.loop import TrainConfig, make_accelerator
 from avsr.training.recognizer import (
     RecognizerLoss,
     TrainedForward,
     ValidationCondition,
+    is_trained,
     load_recognizer,
     plain_example,
     train_recognizer,
     validator,
 )
+from avsr.training.run_folder import same_run
 
 ALL = ("audio", "crops", "lips")
 
@@ -166,3 +169,14 @@ def test_training_writes_the_best_network_and_resumes_to_it(
     )
     again = run(tmp_path / "whole", config)  # finished: nothing left to do
     assert all(torch.equal(whole[name], again[name]) for name in whole)
+
+
+def test_only_the_last_update_of_the_same_config_is_finished(tmp_path: Path) -> None:
+    config = TrainConfig(max_updates=3)
+    assert not is_trained(tmp_path, config)
+    (tmp_path / checkpoint_name(2)).mkdir()
+    same_run(tmp_path / "config.json", {"train": asdict(config)}, "checkpoints")
+    assert not is_trained(tmp_path, config)
+    (tmp_path / checkpoint_name(3)).mkdir()
+    assert is_trained(tmp_path, config)
+    assert not is_trained(tmp_path, replace(config, seed=1))

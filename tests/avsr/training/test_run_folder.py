@@ -17,6 +17,7 @@ from avsr.training.run_folder import (
     current_commit,
     load_model,
     provenance,
+    same_run,
     save_model,
     write_run_info,
 )
@@ -87,3 +88,11 @@ def test_a_log_that_is_only_half_a_line_starts_anew(tmp_path: Path) -> None:
     path.write_text('{"upd')
     MetricsLog(path, 0).append({"update": 1})
     assert [json.loads(line) for line in path.read_text().splitlines()] == [{"update": 1}]
+
+
+def test_a_folder_of_another_configuration_is_refused(tmp_path: Path) -> None:
+    facts = {"snrs_db": (0.0, 5.0), "seed": 1}
+    same_run(tmp_path / "config.json", facts, "mixtures")
+    same_run(tmp_path / "config.json", facts, "mixtures")
+    with pytest.raises(ValueError, match=r"its mixtures come from another seed \(now \[2\], then"):
+        same_run(tmp_path / "config.json", {**facts, "seed": 2}, "mixtures")
