@@ -75,7 +75,9 @@ class ClosedLoopConfig:
     student: StudentTrainConfig = field(default_factory=StudentTrainConfig)
     audio: TrainConfig = field(default_factory=TrainConfig)  # the audio-only recogniser
     audio_visual: TrainConfig = field(default_factory=TrainConfig)
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)  # of the audio-visual one
+    # A masked word cannot be guessed from sound alone where the grammar is free, but can be seen.
+    audio_augment: AugmentConfig = field(default_factory=lambda: AugmentConfig(time_mask_frames=3))
     model: RecognizerConfig = field(default_factory=lambda: RecognizerConfig(vocabulary_size=2))
     vocabulary_size: int = 160  # SentencePiece pieces wished for; the tokenizer decides
     frame_weight: float = 0.15  # of the frame loss against word times beside CTC; 0 is CTC alone
@@ -230,7 +232,7 @@ def train_system(
         encode=tokenizer.encode,
         stream_mix=AUDIO_VISUAL_MIX if audio_visual else AUDIO_ONLY_MIX,
         mix_noise=mix,
-        augment=config.augment,
+        augment=config.augment if audio_visual else config.audio_augment,
         choose_lips=lips,
         num_mels=config.model.num_mels,
         seed=settings.seed,
