@@ -73,7 +73,10 @@ class ClosedLoopConfig:
 
     sync: SyncTrainConfig = field(default_factory=SyncTrainConfig)
     student: StudentTrainConfig = field(default_factory=StudentTrainConfig)
-    audio: TrainConfig = field(default_factory=TrainConfig)  # the audio-only recogniser
+    audio: TrainConfig = field(default_factory=TrainConfig)  # of the audio-only recogniser
+    # The audio-only network goes on from the audio-visual one, on sound alone: a baseline that was
+    # trained longer than its rival and shares its whole design. False trains it from nothing.
+    audio_from_audio_visual: bool = True
     audio_visual: TrainConfig = field(default_factory=TrainConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)  # of the audio-visual one
     # A masked word cannot be guessed from sound alone where the grammar is free, but can be seen.
@@ -237,7 +240,10 @@ def train_system(
         num_mels=config.model.num_mels,
         seed=settings.seed,
     )
-    streams = STREAMS if audio_visual else ("audio",)
+    initial = None
+    if not audio_visual and config.audio_from_audio_visual:
+        initial = run / "audio_visual" / "best.safetensors"
+    streams = STREAMS if audio_visual or initial else ("audio",)
     conditions = _validation(valid, noise, config, audio_visual)
     validate = validator(valid, conditions, tokenizer, accelerator, config.model.num_mels)
     return train_recognizer(
@@ -249,6 +255,7 @@ def train_system(
         run_folder=run / name,
         accelerator=accelerator,
         frame_weight=config.frame_weight,
+        initial=initial,
         info={"prepared": str(prepared), "corpus_sha256": sha256_file(prepared / "corpus.json")},
     )
 

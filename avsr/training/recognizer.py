@@ -17,7 +17,7 @@ from avsr.data.collate import collate
 from avsr.data.dataset import Example, features_of, middle_crop
 from avsr.data.manifest import decode_array
 from avsr.decode.greedy import ctc_greedy
-from avsr.files import read_json
+from avsr.files import read_json, sha256_file
 from avsr.losses import LossSum, ctc_loss_sum, frame_loss_sum
 from avsr.metrics import corpus_errors, word_errors
 from avsr.models.fusion import STREAMS
@@ -229,10 +229,36 @@ def train_recognizer(
     accelerator: Accelerator,
     info: dict[str, Any],
     frame_weight: float = 0.0,
+    initial: Path | None = None,
 ) -> Path:
-    """Train, keep the best by ``wer`` of ``validate``; returns the path of its weights."""
+    """Train, keep the best by ``wer`` of ``validate``; returns the path of its weights.
+
+    Args:
+        examples: training set.
+        validate: see :func:`validator`.
+        tokenizer: of the texts; its size is the vocabulary's.
+        model_config: shape of the network.
+        train_config: how to optimise.
+        run_folder: gets ``best.safetensors``, ``run.json``, metrics and checkpoints.
+        accelerator: of :func:`make_accelerator`.
+        info: kept in ``run.json``: what identifies the data.
+        frame_weight: see :class:`RecognizerLoss`.
+        initial: a recogniser's file whose weights training starts from, ``None`` from chance.
+
+    Raises:
+        ValueError: ``initial`` has another shape or vocabulary; what training refuses.
+    """
     seed_everything(train_config.seed)
     model = Recognizer(replace(model_config, vocabulary_size=tokenizer.size))
+    if initial is not None:
+        start, words = load_recognizer(initial)
+        if start.config != model.config or words.model != tokenizer.model:
+            raise ValueError(
+                f"{initial}: its shape or vocabulary is not that of the network to train; "
+                "train it again with the same model settings, or start from nothing"
+            )
+        model.load_state_dict(start.state_dict())
+        info = {**info, "initial_sha256": sha256_file(initial)}
     best = run_folder / "best.safetensors"
     if accelerator.is_main_process:
         configs = {"model": model.config, "train": train_config, "frame_weight": frame_weight}

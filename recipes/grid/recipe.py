@@ -45,7 +45,7 @@ from learn2talk.closed_loop import (
 )
 from learn2talk.closed_loop_report import score_run, write_run_report
 
-Stage = Literal["all", "prepare", "motion", "audio", "audio_visual", "decode", "report"]
+Stage = Literal["all", "prepare", "motion", "audio_visual", "audio", "decode", "report"]
 
 # Recorded ambience by split; coffee-shop is heard by no network before the test.
 TRAIN_AMBIENCE = ("birds", "boat", "city", "fireplace", "rain", "storm")
@@ -53,11 +53,11 @@ VALID_AMBIENCE = ("waves", "summer-night")
 TEST_AMBIENCE = ("coffee-shop",)
 
 
-def _training(max_updates: int, validate_every: int) -> TrainConfig:
+def _training(max_updates: int, validate_every: int, learning_rate: float = 1.2e-3) -> TrainConfig:
     return TrainConfig(
         max_updates=max_updates,
         validate_every=validate_every,
-        learning_rate=1.2e-3,
+        learning_rate=learning_rate,
         max_frames=600,  # 8 clips
         average_decay=0.998,
     )
@@ -75,7 +75,7 @@ class GridConfig:
     """Processes of training, tracking and decoding; 0 chooses by GPUs or cores."""
     loop: ClosedLoopConfig = field(
         default_factory=lambda: ClosedLoopConfig(
-            audio=_training(max_updates=1200, validate_every=200),
+            audio=_training(max_updates=700, validate_every=100, learning_rate=6e-4),
             audio_visual=_training(max_updates=1800, validate_every=200),
             model=RecognizerConfig(vocabulary_size=2, width=128, fused_layers=3),
             noise_types=("babble_4", "coffee-shop"),
@@ -191,7 +191,7 @@ def main(
     if launched:
         run_stage(stage, config)
         return
-    stages = ("prepare", "motion", "audio", "audio_visual", "decode", "report")
+    stages = ("prepare", "motion", "audio_visual", "audio", "decode", "report")
     for name in stages if stage == "all" else (stage,):
         print(f"== {name}", flush=True)
         if name == "prepare":

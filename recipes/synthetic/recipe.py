@@ -40,7 +40,7 @@ from learn2talk.closed_loop_report import score_run, write_run_report
 from learn2talk.corpora.synthetic import SyntheticConfig, build
 from learn2talk.training import StudentTrainConfig, SyncTrainConfig
 
-Stage = Literal["all", "prepare", "motion", "audio", "audio_visual", "decode", "report"]
+Stage = Literal["all", "prepare", "motion", "audio_visual", "audio", "decode", "report"]
 BABBLE_SENTENCES = 6  # recordings of each babble talker
 NOTES = (
     "Synthetic: speech by espeak-ng, faces by a procedural head. These figures show that the path "
@@ -70,7 +70,7 @@ class DemoConfig:
         default_factory=lambda: ClosedLoopConfig(
             sync=SyncTrainConfig(train=_training(120, 60)),
             student=StudentTrainConfig(train=_training(160, 80)),
-            audio=_training(400, 200, learning_rate=1.5e-3),
+            audio=_training(150, 75, learning_rate=6e-4),
             audio_visual=_training(400, 200, learning_rate=1.5e-3),
             vocabulary_size=120,
             model=RecognizerConfig(
@@ -165,7 +165,7 @@ def main(
     if "RANK" in os.environ:  # one of several processes that torchrun started
         run_stage(stage, config)
         return
-    stages = ("prepare", "motion", "audio", "audio_visual", "decode", "report")
+    stages = ("prepare", "motion", "audio_visual", "audio", "decode", "report")
     for name in stages if stage == "all" else (stage,):
         print(f"== {name}", flush=True)
         if name == "prepare":
