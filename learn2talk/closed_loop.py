@@ -79,8 +79,13 @@ class ClosedLoopConfig:
     audio_from_audio_visual: bool = True
     audio_visual: TrainConfig = field(default_factory=TrainConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)  # of the audio-visual one
-    # A masked word cannot be guessed from sound alone where the grammar is free, but can be seen.
-    audio_augment: AugmentConfig = field(default_factory=lambda: AugmentConfig(time_mask_frames=3))
+    # Lighter for sound alone: a masked word cannot be guessed where the grammar is free, and noise
+    # is a strong change already.
+    audio_augment: AugmentConfig = field(
+        default_factory=lambda: AugmentConfig(
+            stretch=0.05, time_masks=0, frequency_masks=1, frequency_mask_bands=8
+        )
+    )
     model: RecognizerConfig = field(default_factory=lambda: RecognizerConfig(vocabulary_size=2))
     vocabulary_size: int = 160  # SentencePiece pieces wished for; the tokenizer decides
     frame_weight: float = 0.15  # of the frame loss against word times beside CTC; 0 is CTC alone

@@ -75,7 +75,7 @@ class GridConfig:
     """Processes of training, tracking and decoding; 0 chooses by GPUs or cores."""
     loop: ClosedLoopConfig = field(
         default_factory=lambda: ClosedLoopConfig(
-            audio=_training(max_updates=700, validate_every=100, learning_rate=6e-4),
+            audio=_training(max_updates=900, validate_every=100),
             audio_visual=_training(max_updates=1800, validate_every=200),
             model=RecognizerConfig(vocabulary_size=2, width=128, fused_layers=3),
             noise_types=("babble_4", "coffee-shop"),
