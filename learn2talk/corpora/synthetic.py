@@ -55,9 +55,9 @@ class SyntheticConfig:
     it.
     """
 
-    num_train: int = 400
-    num_valid: int = 40
-    num_test: int = 60
+    num_train: int = 300
+    num_valid: int = 30
+    num_test: int = 40
     num_speakers: int = 24
     wide_share: float = 0.15
     seed: int = 0

@@ -70,8 +70,8 @@ class DemoConfig:
         default_factory=lambda: ClosedLoopConfig(
             sync=SyncTrainConfig(train=_training(120, 60)),
             student=StudentTrainConfig(train=_training(160, 80)),
-            audio=_training(150, 75, learning_rate=6e-4),
-            audio_visual=_training(400, 200, learning_rate=1.5e-3),
+            audio=_training(100, 50, learning_rate=6e-4),
+            audio_visual=_training(300, 100, learning_rate=1.5e-3),
             vocabulary_size=120,
             model=RecognizerConfig(
                 vocabulary_size=2, width=96, fused_layers=2, video_channels=(8, 16, 32, 64)
