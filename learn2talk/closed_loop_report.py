@@ -118,19 +118,22 @@ def write_run_report(
     *,
     num_samples: int = 3,
     snr_db: float = -5.0,
+    media_root: Path | None = None,
 ) -> dict[str, Path]:
     """``report.html``, ``results.md``, ``rows.csv`` and the plot, with faces to see and hear.
 
     The utterances shown lie at equal steps through the test split: a fixed rule, not a choice.
 
     Args:
-        prepared: prepared corpus; where its ``source`` is a film, the real clip is shown too.
+        prepared: prepared corpus.
         run: a scored run.
         noise: noise of the run.
         results: of :func:`score_run`.
         text: title and notes of the page.
         num_samples: utterances shown.
         snr_db: level of the mixtures that are played; must be one of the run's.
+        media_root: folder under which the corpus's ``source`` names are films, to show the real clip
+            beside the generated face; ``None`` where there is no film.
 
     Raises:
         ValueError: the level was not decoded.
@@ -163,7 +166,8 @@ def write_run_report(
         for name, row in chosen.items():
             speech = decode_array(row["audio"])
             mixture = render_mixture(mixtures[name], speech, bank)
-            films = _films(row, animate(speech, student), speech, Path(scratch))
+            real = None if media_root is None else media_root / row["source"]
+            films = _films(real, animate(speech, student), speech, Path(scratch))
             write_wav(Path(scratch) / "heard.wav", mixture / max(1.0, np.abs(mixture).max()))
             samples.append(
                 ReportSample(
@@ -181,16 +185,16 @@ def write_run_report(
 
 
 def _films(
-    row: Mapping[str, Any], motion: Motion, speech: np.ndarray, scratch: Path
+    clip: Path | None, motion: Motion, speech: np.ndarray, scratch: Path
 ) -> dict[str, bytes]:
-    """The generated face and, where the source is a film, the real one, each with its sound."""
+    """The generated face and, where there is a film, the real one, each with its sound."""
     peak = max(1.0, float(np.abs(speech).max()))
     generated = scratch / "generated.mp4"
     write_face_video(generated, motion, speech / peak)
     films = {"generated": generated.read_bytes()}
-    if Path(row["source"]).is_file():
+    if clip is not None:
         real = scratch / "real.mp4"
-        write_video(real, read_video(row["source"]), audio=speech / peak)
+        write_video(real, read_video(clip), audio=speech / peak)
         films["real"] = real.read_bytes()
     return films
 

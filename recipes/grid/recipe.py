@@ -178,7 +178,10 @@ def report_stage(config: GridConfig) -> None:
         notes=notes,
     )
     text = ReportText(title="GRID: WER under noise, with real and generated faces", notes=notes)
-    for path in write_run_report(config.prepared, config.out, noise, results, text).values():
+    paths = write_run_report(
+        config.prepared, config.out, noise, results, text, media_root=config.root / "grid"
+    )
+    for path in paths.values():
         print(path)
 
 
