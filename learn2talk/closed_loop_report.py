@@ -132,8 +132,8 @@ def write_run_report(
         text: title and notes of the page.
         num_samples: utterances shown.
         snr_db: level of the mixtures that are played; must be one of the run's.
-        media_root: folder under which the corpus's ``source`` names are films, to show the real clip
-            beside the generated face; ``None`` where there is no film.
+        media_root: folder under which the corpus's ``source`` names are films, to show the real
+            clip beside the generated face; ``None`` where there is no film.
 
     Raises:
         ValueError: the level was not decoded.

@@ -132,8 +132,8 @@ def test_the_real_film_is_shown_where_there_is_one(
     template = tiny_template()
     motion = Motion(np.repeat(template.vertices[None], 5, axis=0), 25.0, template)
     speech = np.full(3200, 1.5, np.float32)  # louder than full scale: scaled, not refused
-    assert _films({"source": "espeak-ng"}, motion, speech, tmp_path) == {"generated": b"generated"}
+    assert _films(None, motion, speech, tmp_path) == {"generated": b"generated"}
     film = tmp_path / "film.mp4"
     write_video(film, (np.zeros((32, 32, 3), np.uint8) for _ in range(5)))
-    films = _films({"source": str(film)}, motion, speech, tmp_path)
+    films = _films(film, motion, speech, tmp_path)
     assert set(films) == {"generated", "real"} and b"ftyp" in films["real"][:16]
