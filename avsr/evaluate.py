@@ -117,7 +117,7 @@ def decode_split(
     for index in tqdm(mine, desc="decode", unit="utterance", disable=process_index > 0):
         row = rows[index]
         name = row["utterance_id"]
-        path = out / f"{name.replace('/', '__')}.jsonl"
+        path = _file_of(out, name)
         if path.exists():
             continue
         if name not in of_utterance:
@@ -127,14 +127,27 @@ def decode_split(
         write_jsonl(path, found)
 
 
+def is_decoded(folder: Path, rows: datasets.Dataset) -> bool:
+    """Whether every utterance of a split has its file in ``folder``."""
+    return not _not_decoded(folder, rows)
+
+
+def _file_of(folder: Path, utterance_id: str) -> Path:
+    return folder / f"{utterance_id.replace('/', '__')}.jsonl"
+
+
+def _not_decoded(folder: Path, rows: datasets.Dataset) -> list[str]:
+    return [name for name in rows["utterance_id"] if not _file_of(folder, name).exists()]
+
+
 def merge_hypotheses(folder: Path, rows: datasets.Dataset, path: Path) -> int:
     """Join the utterances' files in the split's order into ``path``; returns the row count.
 
     Raises:
         ValueError: an utterance has not been decoded; some are named.
     """
-    files = [folder / f"{name.replace('/', '__')}.jsonl" for name in rows["utterance_id"]]
-    missing = [file.stem for file in files if not file.exists()]
+    files = [_file_of(folder, name) for name in rows["utterance_id"]]
+    missing = _not_decoded(folder, rows)
     if missing:
         raise ValueError(
             f"{len(missing)} of {len(files)} utterances are not decoded yet, for example "

@@ -31,8 +31,8 @@ from benchmarks.published.aims import STAGES, aims_of  # noqa: E402
 from benchmarks.published.page import page, recipe_line  # noqa: E402
 from benchmarks.published.paths import scrubbed  # noqa: E402
 
-NETWORKS = ("loss", "judge", "student", "audio", "audio_visual")
-NETWORKS_OF = {"motion": NETWORKS[:3], "audio": ("audio",), "audio_visual": ("audio_visual",)}
+NETWORKS = ("loss", "judge", "student", "pretrain", "audio_visual", "audio")
+NETWORKS_OF = {"motion": NETWORKS[:3], **{name: (name,) for name in NETWORKS[3:]}}
 
 
 def collect(run: Path, notes: Sequence[str] = ()) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 The stages of a recipe, each resumable and each leaving its result in a folder of the run:
 
     motion        loss/ judge/ student/ motion.json     Learn2Talk: sync experts and student
-    recognizers   audio/ audio_visual/                  trained with Accelerate, chosen by noisy WER
+    pretrain      pretrain/                             one network for all streams
+    audio_visual  audio_visual/                         goes on from it, chosen by noisy WER
+    audio         audio/                                goes on from it on sound alone: the baseline
     decode        mixtures.jsonl hypotheses.jsonl       SNR x noise x seed x visual source
     report        results.json results.md report.html   scores with intervals, plot, page
 """
@@ -18,7 +20,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from avsr.data.augment import AugmentConfig
-from avsr.data.dataset import AUDIO_ONLY_MIX, AUDIO_VISUAL_MIX, TrainingDataset
+from avsr.data.dataset import (
+    AUDIO_ONLY_MIX,
+    AUDIO_VISUAL_MIX,
+    FINE_TUNING_MIX,
+    TrainingDataset,
+)
 from avsr.data.manifest import decode_array, load_face_templates, load_prepared
 from avsr.data.mixtures import (
     MixtureManifest,
@@ -65,6 +72,11 @@ VISUAL_SOURCES = (
     "generated_from_other",
     "still",
 )
+STREAM_MIX = {
+    "pretrain": AUDIO_VISUAL_MIX,
+    "audio_visual": FINE_TUNING_MIX,
+    "audio": AUDIO_ONLY_MIX,
+}
 
 
 @dataclass(frozen=True)
@@ -73,23 +85,30 @@ class ClosedLoopConfig:
 
     sync: SyncTrainConfig = field(default_factory=SyncTrainConfig)
     student: StudentTrainConfig = field(default_factory=StudentTrainConfig)
-    audio: TrainConfig = field(default_factory=TrainConfig)  # of the audio-only recogniser
-    # The audio-only network goes on from the audio-visual one, on sound alone: a baseline that was
-    # trained longer than its rival and shares its whole design. False trains it from nothing.
-    audio_from_audio_visual: bool = True
+    # Two phases. The first is one network for every stream, changed strongly; both recognisers go
+    # on from it, with the same light changes: the audio-visual one, and the baseline on sound
+    # alone. So neither rival has more design, data or schedule than the other.
+    pretrain: TrainConfig = field(default_factory=TrainConfig)
+    audio: TrainConfig = field(default_factory=TrainConfig)
     audio_visual: TrainConfig = field(default_factory=TrainConfig)
-    augment: AugmentConfig = field(default_factory=AugmentConfig)  # of the audio-visual one
-    # Lighter for sound alone: a masked word cannot be guessed where the grammar is free, and noise
-    # is a strong change already.
-    audio_augment: AugmentConfig = field(
+    pretrain_augment: AugmentConfig = field(default_factory=AugmentConfig)
+    # A masked word cannot be guessed where the grammar is free, and noise is a strong change.
+    augment: AugmentConfig = field(
         default_factory=lambda: AugmentConfig(
-            stretch=0.05, time_masks=0, frequency_masks=1, frequency_mask_bands=8
+            stretch=0.05,
+            time_masks=0,
+            frequency_masks=1,
+            frequency_mask_bands=8,
+            lip_noise_mm=0.1,
         )
     )
     model: RecognizerConfig = field(default_factory=lambda: RecognizerConfig(vocabulary_size=2))
     vocabulary_size: int = 160  # SentencePiece pieces wished for; the tokenizer decides
     frame_weight: float = 0.15  # of the frame loss against word times beside CTC; 0 is CTC alone
     generated_lips_share: float = 0.5  # of training utterances with lips, how many get generated
+    # Of the generated lips beside sound, how many come from that sound, noise included, and so
+    # may be wrong: fusion must learn whom to trust. The others come from the clean sound.
+    noisy_lips_share: float = 0.5
     training_snr_db: tuple[float, float] = (-10.0, 20.0)
     training_clean_share: float = 0.2
     valid_snr_db: float = -2.5  # of the noisy validation that selects the checkpoint
@@ -102,15 +121,24 @@ class ClosedLoopConfig:
         bad = [snr for snr in self.snrs_db if not math.isfinite(snr)]
         if bad:
             raise ValueError(f"SNRs {bad} are not finite; clean is always decoded and not listed")
-        if not 0.0 <= self.generated_lips_share <= 1.0:
-            raise ValueError(f"generated_lips_share {self.generated_lips_share} must be in [0, 1]")
+        for name in ("generated_lips_share", "noisy_lips_share"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"{name} {getattr(self, name)} must be in [0, 1]")
 
+    def training_of(self, system: str) -> TrainConfig:
+        """How ``"pretrain"``, ``"audio_visual"`` or ``"audio"`` is trained.
 
-def add_seconds(run: Path, stage: str, seconds: float) -> None:
-    """Add to what a stage has taken; a resumed stage's time is the sum of its legs."""
-    path = run / f"{stage}.seconds.json"
-    before = read_json(path)["seconds"] if path.exists() else 0.0
-    write_json(path, {"seconds": before + seconds})
+        Raises:
+            ValueError: another name.
+        """
+        settings = {
+            "pretrain": self.pretrain,
+            "audio_visual": self.audio_visual,
+            "audio": self.audio,
+        }
+        if system not in settings:
+            raise ValueError(f"recogniser {system!r} is not one of {', '.join(settings)}")
+        return settings[system]
 
 
 def train_motion(prepared: Path, run: Path, config: ClosedLoopConfig) -> dict[str, Any]:
@@ -184,39 +212,61 @@ def _validation(
 
 
 class GeneratedLips:
-    """Lips of the training utterances, made by the student from their clean audio."""
+    """Lips of the training utterances, made by the student from their clean or their noisy audio.
 
-    def __init__(self, rows: datasets.Dataset, student: Path, share: float) -> None:
-        self.share = share
-        trained = load_student(student)
+    Args:
+        rows: training split; the lips of its clean audio are made now and kept.
+        student: folder of the student.
+        share: how often generated lips replace the tracked ones.
+        noisy_share: of these, how often they come from the sound that is heard beside them.
+    """
+
+    def __init__(
+        self, rows: datasets.Dataset, student: Path, share: float, noisy_share: float
+    ) -> None:
+        self.share, self.noisy_share = share, noisy_share
+        self.student = load_student(student)
         part = rows.select_columns(["utterance_id", "audio"])
         self.lips = {
-            row["utterance_id"]: generate_lips(trained, [decode_array(row["audio"])])[0]
+            row["utterance_id"]: generate_lips(self.student, [decode_array(row["audio"])])[0]
             for row in part
         }
 
     def __call__(
-        self, utterance_id: str, tracked: np.ndarray, rng: np.random.Generator
+        self,
+        utterance_id: str,
+        tracked: np.ndarray,
+        heard: np.ndarray | None,
+        rng: np.random.Generator,
     ) -> np.ndarray:
-        """Tracked lips (T, 40, 3) or, for a share of the draws, the generated ones."""
-        return self.lips[utterance_id] if rng.random() < self.share else tracked
+        """Tracked lips (T, 40, 3) or generated ones; ``heard`` (S,) is the sound beside them."""
+        if rng.random() >= self.share:
+            return tracked
+        if heard is not None and rng.random() < self.noisy_share:
+            return generate_lips(self.student, [heard])[0]
+        return self.lips[utterance_id]
 
 
 def train_system(
     name: str, prepared: Path, run: Path, noise: NoiseConfig, config: ClosedLoopConfig
 ) -> Path:
-    """Train the recogniser ``"audio"`` or ``"audio_visual"``; returns its best weights.
+    """Train ``"pretrain"``, ``"audio_visual"`` or ``"audio"``; returns its best weights.
+
+    The two recognisers go on from ``pretrain``, which must be trained.
 
     Raises:
         ValueError: another name, or what training refuses.
     """
-    if name not in ("audio", "audio_visual"):
-        raise ValueError(f"recogniser {name!r} is not one of audio, audio_visual")
-    audio_visual = name == "audio_visual"
+    settings = config.training_of(name)
+    with_video = name != "audio"
     check_disjoint(noise)
-    settings = config.audio_visual if audio_visual else config.audio
     if is_trained(run / name, settings):
         return run / name / "best.safetensors"
+    initial = None
+    if name != "pretrain":
+        initial = run / "pretrain" / "best.safetensors"
+        if not is_trained(run / "pretrain", config.pretrain):
+            raise ValueError(f"{initial.parent}: is not trained to its end; run stage pretrain")
     accelerator = make_accelerator(settings)
     rows, valid = load_prepared(prepared, "train"), load_prepared(prepared, "valid")
     tokenizer = make_tokenizer(rows, config.vocabulary_size)
@@ -233,29 +283,27 @@ def train_system(
         ).waveform
 
     lips = None
-    if audio_visual and config.generated_lips_share > 0:
-        lips = GeneratedLips(rows, run / "student", config.generated_lips_share)
+    if with_video and config.generated_lips_share > 0:
+        lips = GeneratedLips(
+            rows, run / "student", config.generated_lips_share, config.noisy_lips_share
+        )
     examples = TrainingDataset(
         rows.remove_columns(["vertices", "phones"]),
         encode=tokenizer.encode,
-        stream_mix=AUDIO_VISUAL_MIX if audio_visual else AUDIO_ONLY_MIX,
+        stream_mix=STREAM_MIX[name],
         mix_noise=mix,
-        augment=config.augment if audio_visual else config.audio_augment,
+        augment=config.pretrain_augment if name == "pretrain" else config.augment,
         choose_lips=lips,
         num_mels=config.model.num_mels,
         seed=settings.seed,
     )
-    initial = None
-    if not audio_visual and config.audio_from_audio_visual:
-        initial = run / "audio_visual" / "best.safetensors"
-    streams = STREAMS if audio_visual or initial else ("audio",)
-    conditions = _validation(valid, noise, config, audio_visual)
+    conditions = _validation(valid, noise, config, with_video)
     validate = validator(valid, conditions, tokenizer, accelerator, config.model.num_mels)
     return train_recognizer(
         examples,
         validate,
         tokenizer,
-        model_config=replace(config.model, streams=streams),
+        model_config=replace(config.model, streams=STREAMS),
         train_config=settings,
         run_folder=run / name,
         accelerator=accelerator,

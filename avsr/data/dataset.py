@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     import datasets
 
 Mixer = Callable[[np.ndarray, np.random.Generator], np.ndarray]
-LipChooser = Callable[[str, np.ndarray, np.random.Generator], np.ndarray]
+# utterance id, tracked lips (T, P, 3) mm, the sound heard beside them (S,) or None, hidden chance
+LipChooser = Callable[[str, np.ndarray, "np.ndarray | None", np.random.Generator], np.ndarray]
 
 # Which streams a training utterance keeps, with weights: each single stream must be learned, and
 # the fused pairs in which it will be used. The visual streams, the harder ones, come most often.
@@ -44,6 +45,15 @@ AUDIO_VISUAL_MIX: tuple[tuple[tuple[str, ...], float], ...] = (
     (("lips",), 0.1),
     (("audio", "crops"), 0.2),
     (("audio", "lips"), 0.15),
+    (("audio", "crops", "lips"), 0.05),
+)
+# The second phase goes on from networks that read each stream: the pairs come more often.
+FINE_TUNING_MIX: tuple[tuple[tuple[str, ...], float], ...] = (
+    (("audio",), 0.15),
+    (("crops",), 0.2),
+    (("lips",), 0.1),
+    (("audio", "crops"), 0.3),
+    (("audio", "lips"), 0.2),
     (("audio", "crops", "lips"), 0.05),
 )
 
@@ -83,7 +93,8 @@ class TrainingDataset:
         encode: text to token ids.
         stream_mix: which streams an utterance keeps, with weights.
         mix_noise: adds noise to a waveform (S,) float32; ``None`` trains on the speech as it is.
-        choose_lips: may replace the tracked lips of an utterance, for example by generated ones.
+        choose_lips: may replace the tracked lips of an utterance, for example by ones generated
+            from the sound that is heard beside them (its third argument, noise included).
         augment: strengths; ``None`` changes nothing.
         num_mels: F.
         seed: of every draw.
@@ -150,11 +161,12 @@ def _build_example(
     nearest = np.rint(positions).astype(int)
     valid = decode_array(row["video_valid"])[nearest]
     mirrored = bool(augment and augment.flip and rng.random() < 0.5)
-    features = crops = lips = None
+    features = crops = lips = heard = None
     if "audio" in kept:
         waveform = decode_array(row["audio"])
         if changes.mix_noise is not None:
             waveform = changes.mix_noise(waveform, rng)
+        heard = waveform
         if augment:
             waveform = waveform * 10 ** (rng.uniform(-augment.gain_db, augment.gain_db) / 20)
         features = features_of(waveform, num_mels)
@@ -170,7 +182,7 @@ def _build_example(
     if "lips" in kept:
         lips = decode_array(row["lips"])
         if changes.choose_lips is not None:
-            lips = changes.choose_lips(row["utterance_id"], lips, rng)
+            lips = changes.choose_lips(row["utterance_id"], lips, heard, rng)
         lips = interpolate(lips, positions)
         if augment:
             lips = mirror_lips(lips, MIRROR_ORDER) if mirrored else lips

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from avsr.conditions import CLEAN, Arm
 from avsr.tables import arm_labels, arm_of, level_label, percent, pooled
 
-STAGES = ("prepare", "motion", "audio", "audio_visual", "decode")
+STAGES = ("prepare", "motion", "pretrain", "audio_visual", "audio", "decode")
 A = Arm("audio", "audio", "none")
 V = Arm("audio_visual", "video", "mouth_crops")
 AV = Arm("audio_visual", "audio_visual", "mouth_crops")

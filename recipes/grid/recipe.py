@@ -2,29 +2,26 @@
 
     AVSR_DATA=/path/to/data python recipes/grid/recipe.py all --out runs/grid
 
-The story: track the faces; learn lips from speech (Learn2Talk); train an audio-only and an
-audio-visual recogniser, the latter on real and on generated lips; decode the test sentences over
-noises, levels and visual sources; score, plot, and write a page. Every stage resumes where it was
-stopped and is skipped when its result is there.
+The story: track the faces; learn lips from speech (Learn2Talk); train one network on sound, real
+and generated lips; go on from it to an audio-visual recogniser and to one of sound alone; decode
+the test sentences over noises, levels and visual sources; score, plot, and write a page. Every
+stage resumes where it was stopped and is skipped when its result is there.
 """
 
 from __future__ import annotations
 
 import os
-import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
 from avsr.command_line import run_command
 from avsr.corpora.grid import prepare
 from avsr.corpora.speechocean762 import speechocean_pool
-from avsr.data.manifest import is_prepared, load_prepared
+from avsr.data.manifest import is_prepared
 from avsr.data.noise_bank import (
-    NoiseBank,
     NoiseConfig,
     NoiseSplit,
     recorded_under,
@@ -33,19 +30,11 @@ from avsr.data.noise_bank import (
 from avsr.files import read_json
 from avsr.models.recognizer import RecognizerConfig
 from avsr.report import ReportText
-from avsr.training.command import default_num_processes, launch, use_one_thread
+from avsr.training.command import default_num_processes
 from avsr.training.loop import TrainConfig
-from learn2talk.closed_loop import (
-    ClosedLoopConfig,
-    add_seconds,
-    decode,
-    mixture_manifest,
-    train_motion,
-    train_system,
-)
+from learn2talk.closed_loop import ClosedLoopConfig
 from learn2talk.closed_loop_report import score_run, write_run_report
-
-Stage = Literal["all", "prepare", "motion", "audio_visual", "audio", "decode", "report"]
+from learn2talk.stages import Recipe, Stage, run_stages
 
 # Recorded ambience by split; coffee-shop is heard by no network before the test.
 TRAIN_AMBIENCE = ("birds", "boat", "city", "fireplace", "rain", "storm")
@@ -75,8 +64,9 @@ class GridConfig:
     """Processes of training, tracking and decoding; 0 chooses by GPUs or cores."""
     loop: ClosedLoopConfig = field(
         default_factory=lambda: ClosedLoopConfig(
+            pretrain=_training(max_updates=1600, validate_every=200),
             audio=_training(max_updates=900, validate_every=100),
-            audio_visual=_training(max_updates=1800, validate_every=200),
+            audio_visual=_training(max_updates=900, validate_every=100),
             model=RecognizerConfig(vocabulary_size=2, width=128, fused_layers=3),
             noise_types=("babble_4", "coffee-shop"),
         )
@@ -106,7 +96,7 @@ class GridConfig:
     @property
     def num_processes(self) -> int:
         """How many processes a stage runs in."""
-        return self.processes or default_num_processes(self.loop.audio_visual.batches_per_update)
+        return self.processes or default_num_processes(self.loop.pretrain.batches_per_update)
 
 
 def noise_of(root: Path) -> NoiseConfig:
@@ -126,28 +116,9 @@ def noise_of(root: Path) -> NoiseConfig:
     )
 
 
-def run_stage(stage: Stage, config: GridConfig) -> None:
-    """One stage, in this process (which may be one of several under torchrun)."""
-    use_one_thread()
-    rank, size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    noise = noise_of(config.root)
-    started = time.monotonic()
-    if stage == "motion":
-        train_motion(config.prepared, config.out, config.loop)
-    elif stage in ("audio", "audio_visual"):
-        train_system(stage, config.prepared, config.out, noise, config.loop)
-    elif stage == "decode":
-        decode(
-            config.prepared, config.out, noise, config.loop, process_index=rank, num_processes=size
-        )
-    if rank == 0:
-        add_seconds(config.out, stage, time.monotonic() - started)
-
-
 def prepare_stage(config: GridConfig) -> None:
     """Raw video to crops and lips; the recipe's only stage that needs MediaPipe."""
     if not is_prepared(config.prepared):
-        started = time.monotonic()
         prepare(
             config.root / "grid",
             config.prepared,
@@ -155,7 +126,6 @@ def prepare_stage(config: GridConfig) -> None:
             splits_tsv=config.root / "grid" / "splits.tsv",
             num_processes=config.num_processes,
         )
-        add_seconds(config.out, "prepare", time.monotonic() - started)
 
 
 def report_stage(config: GridConfig) -> None:
@@ -190,24 +160,16 @@ def main(
     config: Annotated[GridConfig, tyro.conf.arg(name="")] = GridConfig(),
 ) -> None:
     """Run the recipe, or one of its stages."""
-    launched = "RANK" in os.environ
-    if launched:
-        run_stage(stage, config)
-        return
-    stages = ("prepare", "motion", "audio_visual", "audio", "decode", "report")
-    for name in stages if stage == "all" else (stage,):
-        print(f"== {name}", flush=True)
-        if name == "prepare":
-            prepare_stage(config)
-        elif name == "report":
-            report_stage(config)
-        else:
-            if name == "decode":
-                noise = noise_of(config.root)
-                rows = load_prepared(config.prepared, "test")
-                mixture_manifest(rows, NoiseBank(noise, "test"), config.out, config.loop)
-            options = [one for one in sys.argv[1:] if one != stage]
-            launch([__file__, name, *options], config.num_processes)
+    recipe = Recipe(
+        out=config.out,
+        prepared=config.prepared,
+        loop=config.loop,
+        num_processes=config.num_processes,
+        noise=lambda: noise_of(config.root),
+        prepare=lambda: prepare_stage(config),
+        report=lambda: report_stage(config),
+    )
+    run_stages(stage, recipe, __file__)
 
 
 if __name__ == "__main__":

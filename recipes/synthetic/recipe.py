@@ -9,38 +9,27 @@ works from end to end, and says nothing about people.
 
 from __future__ import annotations
 
-import os
-import sys
-import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 import tyro
 
 from avsr.command_line import run_command
 from avsr.corpora.synthetic import MAX_SPEAKERS, grid_sentence, say, speakers, wide_sentence
-from avsr.data.manifest import load_prepared
-from avsr.data.noise_bank import NoiseBank, NoiseConfig, NoiseSplit, split_talkers
+from avsr.data.noise_bank import NoiseConfig, NoiseSplit, split_talkers
 from avsr.files import write_wav
 from avsr.models.recognizer import RecognizerConfig
 from avsr.report import ReportText
-from avsr.training.command import default_num_processes, launch, use_one_thread
+from avsr.training.command import default_num_processes
 from avsr.training.loop import TrainConfig
-from learn2talk.closed_loop import (
-    ClosedLoopConfig,
-    add_seconds,
-    decode,
-    mixture_manifest,
-    train_motion,
-    train_system,
-)
+from learn2talk.closed_loop import ClosedLoopConfig
 from learn2talk.closed_loop_report import score_run, write_run_report
 from learn2talk.corpora.synthetic import SyntheticConfig, build
+from learn2talk.stages import Recipe, Stage, run_stages
 from learn2talk.training import StudentTrainConfig, SyncTrainConfig
 
-Stage = Literal["all", "prepare", "motion", "audio_visual", "audio", "decode", "report"]
 BABBLE_SENTENCES = 6  # recordings of each babble talker
 NOTES = (
     "Synthetic: speech by espeak-ng, faces by a procedural head. These figures show that the path "
@@ -70,8 +59,9 @@ class DemoConfig:
         default_factory=lambda: ClosedLoopConfig(
             sync=SyncTrainConfig(train=_training(120, 60)),
             student=StudentTrainConfig(train=_training(160, 80)),
+            pretrain=_training(300, 100, learning_rate=1.5e-3),
             audio=_training(100, 50, learning_rate=6e-4),
-            audio_visual=_training(300, 100, learning_rate=1.5e-3),
+            audio_visual=_training(100, 50, learning_rate=6e-4),
             vocabulary_size=120,
             model=RecognizerConfig(
                 vocabulary_size=2, width=96, fused_layers=2, video_channels=(8, 16, 32, 64)
@@ -90,7 +80,7 @@ class DemoConfig:
     @property
     def num_processes(self) -> int:
         """How many processes a stage runs in."""
-        return self.processes or default_num_processes(self.loop.audio_visual.batches_per_update)
+        return self.processes or default_num_processes(self.loop.pretrain.batches_per_update)
 
 
 def write_babble_talkers(config: DemoConfig) -> None:
@@ -122,21 +112,10 @@ def noise_of(config: DemoConfig) -> NoiseConfig:
     )
 
 
-def run_stage(stage: Stage, config: DemoConfig) -> None:
-    """One stage, in this process (which may be one of several under torchrun)."""
-    use_one_thread()
-    rank, size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    noise, started = noise_of(config), time.monotonic()
-    if stage == "motion":
-        train_motion(config.prepared, config.out, config.loop)
-    elif stage in ("audio", "audio_visual"):
-        train_system(stage, config.prepared, config.out, noise, config.loop)
-    elif stage == "decode":
-        decode(
-            config.prepared, config.out, noise, config.loop, process_index=rank, num_processes=size
-        )
-    if rank == 0:
-        add_seconds(config.out, stage, time.monotonic() - started)
+def prepare_stage(config: DemoConfig) -> None:
+    """Voices and faces; noise is written first, so that a finished corpus has its noise."""
+    write_babble_talkers(config)
+    build(config.prepared, config.corpus, num_processes=config.num_processes)
 
 
 def report_stage(config: DemoConfig) -> None:
@@ -162,25 +141,16 @@ def main(
     config: Annotated[DemoConfig, tyro.conf.arg(name="")] = DemoConfig(),
 ) -> None:
     """Run the recipe, or one of its stages."""
-    if "RANK" in os.environ:  # one of several processes that torchrun started
-        run_stage(stage, config)
-        return
-    stages = ("prepare", "motion", "audio_visual", "audio", "decode", "report")
-    for name in stages if stage == "all" else (stage,):
-        print(f"== {name}", flush=True)
-        if name == "prepare":
-            started = time.monotonic()
-            write_babble_talkers(config)
-            build(config.prepared, config.corpus, num_processes=config.num_processes)
-            add_seconds(config.out, name, time.monotonic() - started)
-        elif name == "report":
-            report_stage(config)
-        else:
-            if name == "decode":
-                rows = load_prepared(config.prepared, "test")
-                mixture_manifest(rows, NoiseBank(noise_of(config), "test"), config.out, config.loop)
-            options = [one for one in sys.argv[1:] if one != stage]
-            launch([__file__, name, *options], config.num_processes)
+    recipe = Recipe(
+        out=config.out,
+        prepared=config.prepared,
+        loop=config.loop,
+        num_processes=config.num_processes,
+        noise=lambda: noise_of(config),
+        prepare=lambda: prepare_stage(config),
+        report=lambda: report_stage(config),
+    )
+    run_stages(stage, recipe, __file__)
 
 
 if __name__ == "__main__":

@@ -134,7 +134,7 @@ def make_run(folder: Path, *, synthetic: bool = False, cores: int = 2) -> Path:
     )
     write_json(folder / "results.json", results)
     write_json(folder / "motion.json", motion((-0.1, -0.2, 0.05)))
-    for stage in ("prepare", "motion", "audio", "audio_visual", "decode"):
+    for stage in ("prepare", "motion", "pretrain", "audio_visual", "audio", "decode"):
         write_json(folder / f"{stage}.seconds.json", {"seconds": 600.0})
     for name in ("loss", "audio"):
         info = {"cpu_count": cores, "commit": "0" * 40, "prepared": f"{PRIVATE}/prepared"}

@@ -45,6 +45,7 @@ def test_every_visual_source_is_compared() -> None:
         ({"snrs_db": (math.inf,)}, "inf"),
         ({"generated_lips_share": 1.5}, "generated_lips_share 1.5"),
         ({"generated_lips_share": -0.1}, "generated_lips_share -0.1"),
+        ({"noisy_lips_share": 1.1}, "noisy_lips_share 1.1"),
     ],
 )
 def test_impossible_values_are_refused(change: dict[str, Any], message: str) -> None:
@@ -73,11 +74,33 @@ def test_generated_lips_come_as_often_as_asked(
     monkeypatch.setattr(
         closed_loop, "generate_lips", lambda student, sounds: [made for _ in sounds]
     )
-    choose = GeneratedLips(load_prepared(tiny_corpus, "test"), Path("student"), share)
+    choose = GeneratedLips(load_prepared(tiny_corpus, "test"), Path("student"), share, 0.0)
     assert set(choose.lips) == {"test0", "test1", "test2"}
     tracked, rng = np.zeros((3, 40, 3), np.float32), np.random.default_rng(0)
-    chosen = sum(choose("test1", tracked, rng) is made for _ in range(100))
+    chosen = sum(choose("test1", tracked, None, rng) is made for _ in range(100))
     assert abs(chosen - expected) <= (15 if 0 < share < 1 else 0)
+
+
+def test_generated_lips_follow_the_sound_that_is_heard(
+    tiny_corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(closed_loop, "load_student", lambda _: "student")
+    monkeypatch.setattr(closed_loop, "generate_lips", lambda _, sounds: [sounds[0].sum()])
+    rows, rng = load_prepared(tiny_corpus, "test"), np.random.default_rng(0)
+    tracked, heard = np.zeros((3, 40, 3), np.float32), np.full(7, 1e6)
+    every = GeneratedLips(rows, Path("student"), 1.0, 1.0)
+    assert every("test1", tracked, heard, rng) == 7e6
+    assert every("test1", tracked, None, rng) == every.lips["test1"]  # nothing is heard
+    some = GeneratedLips(rows, Path("student"), 1.0, 0.5)
+    noisy = sum(some("test1", tracked, heard, rng) == 7e6 for _ in range(200))
+    assert 70 < noisy < 130
+    none = GeneratedLips(rows, Path("student"), 1.0, 0.0)
+    assert none("test1", tracked, heard, rng) == none.lips["test1"]
+
+
+def test_the_second_phase_wants_the_first(tmp_path: Path, noise: NoiseConfig) -> None:
+    with pytest.raises(ValueError, match="pretrain: is not trained to its end; run stage pretrain"):
+        train_system("audio_visual", tmp_path, tmp_path, noise, ClosedLoopConfig())
 
 
 def test_another_recogniser_is_refused(tmp_path: Path, noise: NoiseConfig) -> None:

@@ -19,7 +19,7 @@ TINY = (
     "--loop.model.num-heads 2 --loop.model.fused-layers 1 --loop.model.video-channels 8 8 8 "
 ).split() + [
     word
-    for part in ("sync.train", "student.train", "audio", "audio-visual")
+    for part in ("sync.train", "student.train", "pretrain", "audio", "audio-visual")
     for word in (f"--loop.{part}.max-updates", "2", f"--loop.{part}.validate-every", "2")
 ]
 
@@ -74,6 +74,7 @@ def test_from_nothing_to_the_page_and_again(repository: Path, tmp_path: Path) ->
         (("prepare", "--corpus.num-speakers", "2"), 2, "num_speakers"),
         (("prepare", "--loop.snrs-db", "nan"), 2, "finite"),
         (("decode",), 1, "no corpus.json"),
+        (("pretrain", "--processes", "1"), 1, "no corpus.json"),
     ],
 )
 def test_mistakes_are_said_in_one_line(

@@ -145,8 +145,9 @@ def test_streams_come_as_often_as_their_weights(train_rows: Any) -> None:
 
 
 def test_replaced_lips_of_another_length_are_fitted(train_rows: Any) -> None:
-    def generated(name: str, tracked: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def generated(name: str, tracked: np.ndarray, heard: Any, rng: Any) -> np.ndarray:
         assert name == train_rows[0]["utterance_id"]
+        assert heard is not None and len(heard) == 640 * len(tracked)  # the sound beside the lips
         return np.full((len(tracked) - 1, 40, 3), 7.0, np.float32)
 
     one = dataset(train_rows, augment=None, choose_lips=generated).example(0, 0)
