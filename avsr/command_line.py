@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -64,6 +66,30 @@ def guarded(prog: str, run: Callable[[list[str]], Any], argv: Sequence[str] | No
     except (ValueError, OSError) as error:
         if debug:
             traceback.print_exc()
-        line = " ".join(str(error).split())
+        text = _of_system(error) if isinstance(error, OSError) else str(error)
+        line = " ".join(text.split())
         print(f"{prog}: error: {line}", file=sys.stderr)
         raise SystemExit(1) from None
+
+
+# What a user can do about an error of the operating system, by its number.
+REMEDIES = {
+    errno.ENOENT: "no such file or folder; check the path",
+    errno.EACCES: "not allowed to read or write it; check its rights",
+    errno.EROFS: "lies on a read-only disk; write elsewhere",
+    errno.ENOSPC: "the disk is full; make room and run the same command again",
+    errno.EDQUOT: "your disk quota is used up; make room and run the same command again",
+    errno.EISDIR: "is a folder; name a file in it",
+    errno.ENOTDIR: "a part of the path is a file; check the path",
+}
+
+
+def _of_system(error: OSError) -> str:
+    """File and remedy of the system errors that users meet; others as they say themselves."""
+    number = error.errno or 0
+    if number and error.strerror and error.strerror != os.strerror(number):
+        return error.strerror  # the toolkit's own words
+    remedy = REMEDIES.get(number)
+    if remedy is None:
+        return str(error)
+    return remedy if error.filename is None else f"{error.filename}: {remedy}"

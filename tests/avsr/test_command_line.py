@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 
@@ -70,7 +72,27 @@ def test_users_error_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == "prog: error: file.wav: has 0 samples; give another\n"
     assert code_of("full") == 1
     error = capsys.readouterr().err
-    assert error.count("\n") == 1 and "disk full while writing x" in error
+    assert error == "prog: error: disk full while writing x; free some space\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "a.json"), "a.json: no such"),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "the disk is full; make room"),
+        (PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/x"), "/x: not allowed to"),
+        (OSError(errno.EIO, os.strerror(errno.EIO), "y"), "[Errno 5] Input/output error: 'y'"),
+    ],
+)
+def test_system_errors_name_file_and_remedy(
+    error: OSError, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(_: list[str]) -> None:
+        raise error
+
+    with pytest.raises(SystemExit):
+        guarded("prog", fails, [])
+    assert capsys.readouterr().err.startswith(f"prog: error: {line}")
 
 
 @pytest.mark.parametrize("words", [("bad", "--debug"), ("--debug", "bad")])
