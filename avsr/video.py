@@ -263,6 +263,24 @@ def crop_mouths(
         uint8 (T, size, size); the neutral mouth's corners are about 47 % of the side apart. Outside
         the picture the border is repeated.
     """
+    centre, direction, side = mouth_squares(landmarks, ids, mouth, sigma_frames=sigma_frames)
+    crops = np.empty((len(frames), size, size), np.uint8)
+    for t, frame in enumerate(frames):
+        crops[t] = sample_square(grey(frame), centre[t], direction[t], float(side[t]), size)
+    return crops
+
+
+def mouth_squares(
+    landmarks: np.ndarray,
+    ids: FaceFrameIds,
+    mouth: tuple[int, ...],
+    *,
+    sigma_frames: float = 3.0,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where :func:`crop_mouths` cuts: centre (T, 2), direction (T, 2) and side (T,) in pixels.
+
+    The arguments are those of :func:`crop_mouths`; the result is what :func:`sample_square` takes.
+    """
     flat = landmarks[..., :2]
     stable = landmarks[:, list(ids.stable)]
     mean = procrustes_mean(stable)
@@ -276,10 +294,7 @@ def crop_mouths(
     )
     direction /= np.linalg.norm(direction, axis=-1)[:, None]
     centre = smooth_in_time(flat[:, list(mouth)].mean(1), sigma_frames)
-    crops = np.empty((len(frames), size, size), np.uint8)
-    for t, frame in enumerate(frames):
-        crops[t] = sample_square(grey(frame), centre[t], direction[t], float(side[t]), size)
-    return crops
+    return centre, direction, side
 
 
 def grey(frame: np.ndarray) -> np.ndarray:
