@@ -201,11 +201,13 @@ class Tokenizer:
 SILENCE_VISEME = "sil"
 _VISEME_ROWS: tuple[tuple[str, str, str, str], ...] = (
     # Viseme and first column: Amazon Polly developer guide, "English (US) (en-US)", phoneme and
-    # viseme table (docs.aws.amazon.com/polly/latest/dg/ph-table-english-us.html). It gives /l/ its
-    # own viseme; Polly's other English tables put it with t d n. Second column: further phones of
-    # espeak-ng's en-us voice, each by the Polly phone that its lips are nearest to. Third: ARPAbet.
+    # viseme table (docs.aws.amazon.com/polly/latest/dg/ph-table-english-us.html; all 41 phones also
+    # compared with the edition in github.com/awsdocs/amazon-polly-developer-guide, 41985ab). It
+    # gives /l/ its own viseme; that edition and the other English tables put it with t d n. Second
+    # column: further phones of espeak-ng's English voices, as Polly's en-GB table has them (ɒ ɛə
+    # əʊ ʊə ɪə), else by the phone that the lips are nearest to at the start. Third: ARPAbet.
     ("p", "p b m", "m̩", "P B M EM"),
-    ("t", "t d n", "ɾ n̩", "T D N EN DX"),
+    ("t", "t d n", "ɾ n̩ t̪", "T D N EN DX"),
     ("l", "l", "ɫ l̩ ɬ", "L EL"),
     ("f", "f v", "", "F V"),
     ("T", "θ ð", "", "TH DH"),
@@ -213,14 +215,14 @@ _VISEME_ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("S", "ʃ ʒ tʃ dʒ", "", "SH ZH CH JH"),
     ("k", "k ɡ ŋ h", "g x ʔ ç", "K G NG HH"),
     ("r", "ɹ", "r", "R"),
-    ("i", "j i ɪ", "ʲ ᵻ ɨ iə ɪɹ iɹ", "Y IY IH IX"),
-    ("u", "w u ʊ", "ʍ ʊɹ", "W WH UW UH"),
-    ("@", "ə ɚ", "ɐ əl", "AX AXR AH0 ER0"),
-    ("a", "æ aɪ aʊ ɑ", "a ɒ aɪə aɪɚ aʊə aʊɚ ɑɹ", "AE AY AW AA"),
-    ("e", "eɪ", "e", "EY"),
-    ("E", "ɝ ɛ ʌ", "ɜ ɛɹ eɹ", "ER EH AH"),
+    ("i", "j i ɪ", "ʲ ᵻ ɨ iə ɪə ɪɹ iɹ", "Y IY IH IX"),
+    ("u", "w u ʊ", "ʍ ʉ ʊə ʊɹ ʉɹ", "W WH UW UH"),
+    ("@", "ə ɚ", "ɐ əl əɹ əɪ əʊ əu", "AX AXR AH0 ER0"),
+    ("a", "æ aɪ aʊ ɑ", "a aa ɑə æʊ aɪə aɪɚ aʊə aʊɚ ɑɹ", "AE AY AW AA"),
+    ("e", "eɪ", "e ei", "EY"),
+    ("E", "ɝ ɛ ʌ", "ɜ ɛə eə ɛɹ eɹ ʌɹ ʌʊ ʌʉ", "ER EH AH"),
     ("o", "oʊ", "", "OW"),
-    ("O", "ɔ ɔɪ", "o oɹ ɔɹ ɔɪə", "AO OY"),
+    ("O", "ɔ ɔɪ", "o ɒ oɪ oə ɔə oɹ ɔɹ ɔɪə", "AO OY"),
 )
 _SILENCES = ("", "sil", "SIL", "sp", "SP", "spn", "SPN", "pau", "_", "_:", "_|", "#")
 VISEME_NAMES: tuple[str, ...] = (SILENCE_VISEME, *(row[0] for row in _VISEME_ROWS))
@@ -231,14 +233,14 @@ VISEMES: dict[str, str] = {
 """Phone (IPA without stress, length and ties, or ARPAbet) to viseme name."""
 
 # Stress, length, syllable edges, affricate ties and espeak's liaison marks do not change the lips.
-_IGNORED_MARKS = str.maketrans("", "", "ˈˌːˑ.͜͡'ʰ̃‿-")
+_IGNORED_MARKS = str.maketrans("", "", "ˈˌːˑ:.͜͡'ʰ̃‿-")
 
 
 def phone_to_viseme(phone: str) -> str:
     """Amazon Polly en-US viseme of one phone, by the lips' shape at its start for a diphthong.
 
     Args:
-        phone: IPA as espeak-ng's en-us voice writes it (``"ˈaɪ"``, ``"uː"``, ``"tʃ"``), ARPAbet
+        phone: IPA as espeak-ng's English voices write it (``"ˈaɪ"``, ``"uː"``, ``"tʃ"``), ARPAbet
             with or without stress digit (``"AH0"``), or a silence (``"sil"``, ``"sp"``, ``""``).
 
     Returns:
@@ -267,7 +269,7 @@ def phones_to_visemes(phones: Iterable[str]) -> list[str]:
     if unknown:
         raise ValueError(
             f"unknown phones {', '.join(map(repr, unknown))}; "
-            "give espeak-ng en-us IPA or ARPAbet, or add them to the table in avsr/text.py"
+            "give espeak-ng's English IPA or ARPAbet, or add them to the table in avsr/text.py"
         )
     return visemes
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from avsr import text
+from avsr.corpora.espeak import Voice, speak
 from avsr.text import Tokenizer, normalise, phone_to_viseme, phones_to_visemes, train_tokenizer
 
 SENTENCES = ["bin blue at f two now", "lay green by q seven please", "set red in t nine again"]
@@ -120,6 +121,55 @@ def test_visemes_group_what_looks_alike() -> None:
     assert phones_to_visemes(["ˈaɪ", "uː", "t͡ʃ", "ɡ", "g"]) == ["a", "u", "S", "k", "k"]
     assert phones_to_visemes(["AH0", "AH1", "ER0", "ER1"]) == ["@", "E", "@", "E"]
     assert phone_to_viseme("sil") == phone_to_viseme("") == text.SILENCE_VISEME
+
+
+# Viseme and phones of Amazon Polly's en-US table (docs.aws.amazon.com, ph-table-english-us.html).
+POLLY_EN_US = {
+    phone: row.split()[0]
+    for row in (
+        "p  b m p",
+        "t  d n t",
+        "S  d͡ʒ ʃ t͡ʃ ʒ",
+        "T  ð θ",
+        "f  f v",
+        "k  ɡ h k ŋ",
+        "i  j i ɪ",
+        "l  l",
+        "r  ɹ",
+        "s  s z",
+        "u  w u ʊ",
+        "@  ə ɚ",
+        "a  æ aɪ aʊ ɑ",
+        "e  eɪ",
+        "E  ɝ ɛ ʌ",
+        "o  oʊ",
+        "O  ɔ ɔɪ",
+    )
+    for phone in row.split()[1:]
+}
+
+
+def test_visemes_are_those_that_polly_publishes() -> None:
+    assert len(POLLY_EN_US) == 41
+    assert {phone: phone_to_viseme(phone) for phone in POLLY_EN_US} == POLLY_EN_US
+    # Its en-GB table: lot, square, goat, cure, near.
+    british = {"ɒ": "O", "ɛə": "E", "əʊ": "@", "ʊə": "u", "ɪə": "i"}
+    assert {phone: phone_to_viseme(phone) for phone in british} == british
+
+
+@pytest.mark.parametrize(
+    "voice", ["en-us", "en-us-nyc", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbcwmd", "en-029"]
+)
+def test_every_phone_of_an_english_voice_has_a_viseme(voice: str) -> None:
+    words = (
+        "father mother water hour our power fire employer square near cure goat mouth price choice "
+        "lot thought nurse goose foot strut trap bath palm button bottle rhythm other error "
+        "the hurry mirror tour poor sure four north force start player murder loch"
+    )
+    spoken = speak(words.split(), Voice(voice))
+    phones = {phone.phone for phone in spoken.phones}
+    assert len(phones) > 30
+    assert set(phones_to_visemes(sorted(phones))) <= set(text.VISEME_NAMES)
 
 
 def test_viseme_table_names_each_phone_once() -> None:
