@@ -8,7 +8,7 @@ of each mixture, whatever number of visual sources it is joined with.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,20 +69,36 @@ def fit_frames(lips: np.ndarray, num_frames: int) -> np.ndarray:
     return lips[index]
 
 
-def another_audio(rows: datasets.Dataset) -> dict[str, np.ndarray]:
+class OtherAudio(Mapping[str, np.ndarray]):
+    """Utterance id to the audio (S,) of another utterance, read when it is asked for."""
+
+    def __init__(self, rows: datasets.Dataset, places: Mapping[str, int]) -> None:
+        self.sounds, self.places = rows.select_columns(["audio"]), places
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.places)
+
+    def __getitem__(self, utterance_id: str) -> np.ndarray:
+        return decode_array(self.sounds[self.places[utterance_id]]["audio"])
+
+
+def another_audio(rows: datasets.Dataset) -> OtherAudio:
     """For each utterance the audio of the next one of the split that has another text."""
-    ids, texts = rows["utterance_id"], rows["text"]
+    ids, texts = list(rows["utterance_id"]), list(rows["text"])
     chosen = {}
     for index, name in enumerate(ids):
-        others = [(index + step) % len(ids) for step in range(1, len(ids))]
-        different = [i for i in others if texts[i] != texts[index]]
-        if not different:
+        others = ((index + step) % len(ids) for step in range(1, len(ids)))
+        different = next((i for i in others if texts[i] != texts[index]), None)
+        if different is None:
             raise ValueError(
                 f"utterance {name}: no utterance with another text in a split of {len(ids)}; "
                 "the mismatched arm needs two different sentences"
             )
-        chosen[name] = decode_array(rows[different[0]]["audio"])
-    return chosen
+        chosen[name] = different
+    return OtherAudio(rows, chosen)
 
 
 def decode_split(

@@ -13,6 +13,7 @@ The stages of a recipe, each resumable and each leaving its result in a folder o
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -182,20 +183,7 @@ def make_tokenizer(rows: datasets.Dataset, vocabulary_size: int) -> Tokenizer:
 def _validation(
     rows: datasets.Dataset, noise: NoiseConfig, config: ClosedLoopConfig, audio_visual: bool
 ) -> list[ValidationCondition]:
-    bank = NoiseBank(noise, "valid")
-    mixtures = {}
-    for number, row in enumerate(rows.select_columns(["utterance_id", "audio"])):
-        # One noise type an utterance, in turn: 50 utterances see all of them.
-        manifest = build_mixture_manifest(
-            [(row["utterance_id"], decode_array(row["audio"]))],
-            bank,
-            noise_types=[bank.types[number % len(bank.types)]],
-            snrs_db=[config.valid_snr_db],
-            seeds=[0],
-        )
-        mixtures[row["utterance_id"]] = render_mixture(
-            manifest.rows[0], decode_array(row["audio"]), bank
-        )
+    mixtures = ValidationMixtures(rows, NoiseBank(noise, "valid"), config.valid_snr_db)
     conditions = [
         ValidationCondition("audio_clean", ("audio",), None),
         ValidationCondition("audio_noisy", ("audio",), mixtures),
@@ -211,40 +199,67 @@ def _validation(
     return conditions
 
 
+class ValidationMixtures(Mapping[str, np.ndarray]):
+    """Utterance id to its noisy sound, float32 (S,): rendered whenever it is asked for.
+
+    One noise type an utterance, in turn: 50 utterances see all of them.
+    """
+
+    def __init__(self, rows: datasets.Dataset, bank: NoiseBank, snr_db: float) -> None:
+        self.sounds, self.bank, self.snr_db = rows.select_columns(["audio"]), bank, snr_db
+        self.places = {name: place for place, name in enumerate(rows["utterance_id"])}
+        self.mixtures: dict[str, MixtureRow] = {}
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.places)
+
+    def __getitem__(self, utterance_id: str) -> np.ndarray:
+        place = self.places[utterance_id]
+        speech = decode_array(self.sounds[place]["audio"])
+        if utterance_id not in self.mixtures:
+            manifest = build_mixture_manifest(
+                [(utterance_id, speech)],
+                self.bank,
+                noise_types=[self.bank.types[place % len(self.bank.types)]],
+                snrs_db=[self.snr_db],
+                seeds=[0],
+            )
+            self.mixtures[utterance_id] = manifest.rows[0]
+        return render_mixture(self.mixtures[utterance_id], speech, self.bank)
+
+
 class GeneratedLips:
     """Lips of the training utterances, made by the student from their clean or their noisy audio.
 
+    They are made when they are asked for: a student takes milliseconds a clip, and the lips of a
+    large corpus would fill the memory.
+
     Args:
-        rows: training split; the lips of its clean audio are made now and kept.
         student: folder of the student.
         share: how often generated lips replace the tracked ones.
         noisy_share: of these, how often they come from the sound that is heard beside them.
     """
 
-    def __init__(
-        self, rows: datasets.Dataset, student: Path, share: float, noisy_share: float
-    ) -> None:
+    def __init__(self, student: Path, share: float, noisy_share: float) -> None:
         self.share, self.noisy_share = share, noisy_share
         self.student = load_student(student)
-        part = rows.select_columns(["utterance_id", "audio"])
-        self.lips = {
-            row["utterance_id"]: generate_lips(self.student, [decode_array(row["audio"])])[0]
-            for row in part
-        }
 
     def __call__(
         self,
-        utterance_id: str,
         tracked: np.ndarray,
+        clean: np.ndarray,
         heard: np.ndarray | None,
         rng: np.random.Generator,
     ) -> np.ndarray:
-        """Tracked lips (T, 40, 3) or generated ones; ``heard`` (S,) is the sound beside them."""
+        """Tracked lips (T, 40, 3) or lips of the ``clean`` (S,) or the ``heard`` sound (S,)."""
         if rng.random() >= self.share:
             return tracked
         if heard is not None and rng.random() < self.noisy_share:
             return generate_lips(self.student, [heard])[0]
-        return self.lips[utterance_id]
+        return generate_lips(self.student, [clean])[0]
 
 
 def train_system(
@@ -284,11 +299,9 @@ def train_system(
 
     lips = None
     if with_video and config.generated_lips_share > 0:
-        lips = GeneratedLips(
-            rows, run / "student", config.generated_lips_share, config.noisy_lips_share
-        )
+        lips = GeneratedLips(run / "student", config.generated_lips_share, config.noisy_lips_share)
     examples = TrainingDataset(
-        rows.remove_columns(["vertices", "phones"]),
+        rows,
         encode=tokenizer.encode,
         stream_mix=STREAM_MIX[name],
         mix_noise=mix,

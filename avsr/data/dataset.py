@@ -33,8 +33,21 @@ if TYPE_CHECKING:
     import datasets
 
 Mixer = Callable[[np.ndarray, np.random.Generator], np.ndarray]
-# utterance id, tracked lips (T, P, 3) mm, the sound heard beside them (S,) or None, hidden chance
-LipChooser = Callable[[str, np.ndarray, "np.ndarray | None", np.random.Generator], np.ndarray]
+# What an example is made of; the vertices, the largest column after the crops, are not.
+COLUMNS_READ = (
+    "utterance_id",
+    "text",
+    "audio",
+    "mouth_crops",
+    "lips",
+    "video_valid",
+    "words",
+    "num_frames",
+)
+# tracked lips (T, P, 3) mm, the clean sound (S,), the sound heard beside the lips (S,) or None
+LipChooser = Callable[
+    [np.ndarray, np.ndarray, "np.ndarray | None", np.random.Generator], np.ndarray
+]
 
 # Which streams a training utterance keeps, with weights: each single stream must be learned, and
 # the fused pairs in which it will be used. The visual streams, the harder ones, come most often.
@@ -94,7 +107,7 @@ class TrainingDataset:
         stream_mix: which streams an utterance keeps, with weights.
         mix_noise: adds noise to a waveform (S,) float32; ``None`` trains on the speech as it is.
         choose_lips: may replace the tracked lips of an utterance, for example by ones generated
-            from the sound that is heard beside them (its third argument, noise included).
+            from its clean sound (second argument) or the sound heard beside them (third).
         augment: strengths; ``None`` changes nothing.
         num_mels: F.
         seed: of every draw.
@@ -112,14 +125,15 @@ class TrainingDataset:
         num_mels: int = 80,
         seed: int = 0,
     ) -> None:
-        self.rows, self.encode, self.seed, self.num_mels = rows, encode, seed, num_mels
+        self.rows = rows.select_columns(list(COLUMNS_READ))
+        self.encode, self.seed, self.num_mels = encode, seed, num_mels
         self.mix_noise, self.choose_lips, self.augment = mix_noise, choose_lips, augment
         self.stream_choices = [set(streams) for streams, _ in stream_mix]
         weights = np.asarray([weight for _, weight in stream_mix], dtype=float)
         if (weights < 0).any() or weights.sum() <= 0:
             raise ValueError(f"stream weights {weights.tolist()} must be >= 0 with one above 0")
         self.stream_weights = weights / weights.sum()
-        self.num_frames: list[int] = list(rows["num_frames"])
+        self.num_frames = np.asarray(rows["num_frames"][:], dtype=np.int32)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -182,7 +196,7 @@ def _build_example(
     if "lips" in kept:
         lips = decode_array(row["lips"])
         if changes.choose_lips is not None:
-            lips = changes.choose_lips(row["utterance_id"], lips, heard, rng)
+            lips = changes.choose_lips(lips, decode_array(row["audio"]), heard, rng)
         lips = interpolate(lips, positions)
         if augment:
             lips = mirror_lips(lips, MIRROR_ORDER) if mirrored else lips

@@ -13,16 +13,18 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
-from avsr.data.sampler import batches_of_epoch
+from avsr.data.sampler import BatchStream
 from avsr.files import read_json, write_json
 from avsr.losses import LossSum
 from avsr.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
@@ -64,7 +66,10 @@ class TrainConfig:
 class Examples(Protocol):
     """A training set: lengths in frames, and example ``index`` as it looks in ``epoch``."""
 
-    num_frames: list[int]
+    @property
+    def num_frames(self) -> Sequence[int] | NDArray[np.integer]:
+        """Length of each example in frames."""
+        ...
 
     def example(self, index: int, epoch: int) -> Any:
         """Example ``index``."""
@@ -91,39 +96,23 @@ def make_accelerator(config: TrainConfig, *, cpu: bool = False) -> Accelerator:
     )
 
 
-class _MicroBatches(torch.utils.data.Dataset):
-    """The endless stream of micro-batches, by position."""
+class _Loaded(torch.utils.data.Dataset):
+    """Micro-batches by (epoch, indices): which come when is decided in the training process."""
 
-    def __init__(
-        self, examples: Examples, collate: Callable[[list[Any]], Any], config: TrainConfig
-    ) -> None:
-        self.examples, self.collate, self.config = examples, collate, config
-        self._epochs: list[list[list[int]]] = []
+    def __init__(self, examples: Examples, collate: Callable[[list[Any]], Any]) -> None:
+        self.examples, self.collate = examples, collate
 
-    def locate(self, position: int) -> tuple[int, list[int]]:
-        epoch = 0
-        while True:
-            if epoch == len(self._epochs):
-                self._epochs.append(
-                    batches_of_epoch(
-                        self.examples.num_frames,
-                        max_frames=self.config.max_frames,
-                        seed=self.config.seed,
-                        epoch=epoch,
-                    )
-                )
-            if position < len(self._epochs[epoch]):
-                return epoch, self._epochs[epoch][position]
-            position -= len(self._epochs[epoch])
-            epoch += 1
-
-    def __getitem__(self, position: int) -> tuple[int, Any]:
-        epoch, indices = self.locate(position)
+    def __getitem__(self, which: tuple[int, list[int]]) -> tuple[int, Any]:
+        epoch, indices = which
         return epoch, self.collate([self.examples.example(i, epoch) for i in indices])
 
 
 def _updates(
-    stream: _MicroBatches, config: TrainConfig, accelerator: Accelerator, first: int
+    stream: BatchStream,
+    loaded: _Loaded,
+    config: TrainConfig,
+    accelerator: Accelerator,
+    first: int,
 ) -> Iterator[tuple[int, int, list[Any]]]:
     """Yield (update, epoch, micro-batches of this process)."""
     size, rank = accelerator.num_processes, accelerator.process_index
@@ -133,14 +122,14 @@ def _updates(
             f"batches_per_update {config.batches_per_update} cannot be shared out among {size} "
             "processes; make it a multiple of their number"
         )
-    positions = [
+    positions = (
         update * config.batches_per_update + step * size + rank
         for update in range(first, config.max_updates)
         for step in range(share)
-    ]
+    )
     loader = torch.utils.data.DataLoader(
-        stream,
-        sampler=positions,
+        loaded,
+        sampler=map(stream.locate, positions),  # lazily: the run's order is never one list
         batch_size=None,
         num_workers=config.num_workers,
         pin_memory=accelerator.device.type == "cuda",
@@ -170,7 +159,8 @@ def update_step(
         TrainingStoppedError: the loss is NaN or infinite; nothing was changed.
     """
     counts = torch.tensor([float(sum(b.num_targets for b in batches))], device=accelerator.device)
-    total_count = float(accelerator.reduce(counts, "sum"))
+    # At least 1: an update in which nothing counts changes nothing, and is not 0 / 0.
+    total_count = max(1.0, float(accelerator.reduce(counts, "sum")))
     optimizer.zero_grad(set_to_none=True)
     sums: dict[str, float] = {"loss": 0.0}
     for step, batch in enumerate(batches):
@@ -227,6 +217,7 @@ def train(
     optimizer = make_optimizer(model, config.learning_rate, config.weight_decay)
     average = AveragedWeights(model, config.average_decay)
     first, best = 0, {"update": -1, selection: math.inf}
+    epoch_sizes: Sequence[int] = ()
     seed_everything(config.seed, accelerator.process_index)
     run_folder.mkdir(parents=True, exist_ok=True)
     if (folder := latest_checkpoint(run_folder)) is not None:
@@ -235,10 +226,17 @@ def train(
         optimizer.load_state_dict(state["optimizer"])
         restore_random_state(state["random"][accelerator.process_index])
         first, best = state["update"], state["best"]
+        epoch_sizes = state.get("epoch_sizes", ())  # counted again for older checkpoints
     average.weights = {k: v.to(accelerator.device) for k, v in average.weights.items()}
     wrapped, optimizer = accelerator.prepare(model, optimizer)
     log = MetricsLog(run_folder / "metrics.jsonl", first) if accelerator.is_main_process else None
-    stream = _MicroBatches(examples, collate, config)
+    stream = BatchStream(
+        examples.num_frames,
+        max_frames=config.max_frames,
+        seed=config.seed,
+        epoch_sizes=epoch_sizes,
+    )
+    loaded = _Loaded(examples, collate)
     progress = tqdm(
         total=config.max_updates,
         initial=first,
@@ -249,7 +247,7 @@ def train(
     )
     started = time.monotonic()
     wrapped.train()
-    for update, epoch, batches in _updates(stream, config, accelerator, first):
+    for update, epoch, batches in _updates(stream, loaded, config, accelerator, first):
         factor = learning_rate_factor(update, config.warmup_updates, config.max_updates)
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * factor
@@ -286,7 +284,8 @@ def train(
             if accelerator.is_main_process:
                 said = ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())
                 progress.write(f"update {done}: loss {row['loss']:.3f}, {said}")
-            _checkpoint(run_folder, done, bare, average, optimizer, best, accelerator)
+            counters = {"update": done, "best": best, "epoch_sizes": stream.epoch_sizes}
+            _checkpoint(run_folder, counters, bare, average, optimizer, accelerator)
         if log is not None:
             log.append(row)
     progress.close()
@@ -296,22 +295,16 @@ def train(
 
 def _checkpoint(
     run_folder: Path,
-    update: int,
+    counters: dict[str, Any],
     model: nn.Module,
     average: AveragedWeights,
     optimizer: torch.optim.Optimizer,
-    best: dict[str, Any],
     accelerator: Accelerator,
 ) -> None:
     from accelerate.utils import gather_object
 
     random = gather_object([random_state()])
     if accelerator.is_main_process:
-        state = {
-            "update": update,
-            "best": best,
-            "random": random,
-            "optimizer": optimizer.state_dict(),
-        }
-        save_checkpoint(run_folder, update, model.state_dict(), average.weights, state)
+        state = {**counters, "random": random, "optimizer": optimizer.state_dict()}
+        save_checkpoint(run_folder, counters["update"], model.state_dict(), average.weights, state)
     accelerator.wait_for_everyone()

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from avsr.data.collate import collate
-from avsr.data.dataset import Example, features_of, middle_crop
+from avsr.data.dataset import COLUMNS_READ, Example, features_of, middle_crop
 from avsr.data.manifest import decode_array
 from avsr.decode.greedy import ctc_greedy
 from avsr.files import read_json, sha256_file
@@ -40,7 +40,8 @@ class ValidationCondition:
 
     name: str
     streams: tuple[str, ...]
-    waveforms: dict[str, np.ndarray] | None  # utterance id to mixture (S,); None without audio
+    # Utterance id to mixture (S,), maybe made when asked for; None takes the sound as it is.
+    waveforms: Mapping[str, np.ndarray] | None
 
 
 class TrainedForward(nn.Module):
@@ -167,43 +168,47 @@ def validator(
     """Function that decodes the validation split in each condition and gives WERs as fractions.
 
     The utterances are shared out among the processes and the counts summed, so that all processes
-    get the same figures. ``wer`` is the mean over the conditions.
+    get the same figures. ``wer`` is the mean over the conditions. One batch at a time is in memory:
+    reading it again costs little beside the network.
     """
+    rows = rows.select_columns(list(COLUMNS_READ))
     mine = range(accelerator.process_index, len(rows), accelerator.num_processes)
-    cached: list[tuple[str, list[Batch], list[str]]] = []
-    for condition in conditions:
-        examples, references = [], []
-        for row in (rows[i] for i in mine):
-            mixture = condition.waveforms[row["utterance_id"]] if condition.waveforms else None
-            examples.append(
-                plain_example(row, condition.streams, num_mels=num_mels, waveform=mixture)
-            )
-            references.append(normalise(row["text"]))
-        parts = [collate(examples[i : i + batch_size]) for i in range(0, len(examples), batch_size)]
-        cached.append((condition.name, parts, references))
+    parts = [mine[start : start + batch_size] for start in range(0, len(mine), batch_size)]
+
+    def batches(condition: ValidationCondition) -> Iterator[tuple[Batch, list[str]]]:
+        mixtures = condition.waveforms
+        for part in parts:
+            chosen = [rows[index] for index in part]
+            examples = [
+                plain_example(
+                    row,
+                    condition.streams,
+                    num_mels=num_mels,
+                    waveform=None if mixtures is None else mixtures[row["utterance_id"]],
+                )
+                for row in chosen
+            ]
+            yield collate(examples), [normalise(row["text"]) for row in chosen]
 
     @torch.no_grad()
     def validate(model: nn.Module) -> dict[str, float]:
-        counts = np.zeros((len(cached), 4))
-        for number, (_, batches, references) in enumerate(cached):
-            texts = [
-                tokenizer.decode(ids)
-                for batch in batches
-                for ids in ctc_greedy(model(batch.to(accelerator.device)), batch.lengths)
-            ]
-            total = corpus_errors(
-                word_errors(reference=r, hypothesis=h)
-                for r, h in zip(references, texts, strict=True)
-            )
-            counts[number] = (
-                total.substitutions,
-                total.insertions,
-                total.deletions,
-                total.reference_length,
-            )
+        counts = np.zeros((len(conditions), 4))
+        for number, condition in enumerate(conditions):
+            for batch, references in batches(condition):
+                found = ctc_greedy(model(batch.to(accelerator.device)), batch.lengths)
+                total = corpus_errors(
+                    word_errors(reference=r, hypothesis=tokenizer.decode(ids))
+                    for r, ids in zip(references, found, strict=True)
+                )
+                counts[number] += (
+                    total.substitutions,
+                    total.insertions,
+                    total.deletions,
+                    total.reference_length,
+                )
         summed = accelerator.reduce(torch.from_numpy(counts).to(accelerator.device), "sum")
         rates = [ErrorCounts(*(int(n) for n in row)).rate for row in summed.tolist()]
-        named = {f"wer_{c[0]}": rate for c, rate in zip(cached, rates, strict=True)}
+        named = {f"wer_{c.name}": rate for c, rate in zip(conditions, rates, strict=True)}
         return {**named, "wer": float(np.mean(rates))}
 
     return validate

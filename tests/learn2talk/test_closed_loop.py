@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from avsr.data.manifest import load_prepared
-from avsr.data.mixtures import MixtureRow
+from avsr.data.manifest import decode_array, load_prepared
+from avsr.data.mixtures import MixtureRow, build_mixture_manifest, render_mixture
 from avsr.data.noise_bank import NoiseBank, NoiseConfig, NoiseSplit, TalkerFile
 from avsr.files import read_jsonl, write_video
 from avsr.schema import VISUAL_SOURCES as ALL_SOURCES
@@ -19,6 +19,7 @@ from learn2talk.closed_loop import (
     VISUAL_SOURCES,
     ClosedLoopConfig,
     GeneratedLips,
+    ValidationMixtures,
     mixture_manifest,
     train_system,
 )
@@ -67,35 +68,48 @@ def test_mixtures_are_built_once_and_read_again(
 
 @pytest.mark.parametrize(("share", "expected"), [(0.0, 0), (0.5, 50), (1.0, 100)])
 def test_generated_lips_come_as_often_as_asked(
-    share: float, expected: int, tiny_corpus: Path, monkeypatch: pytest.MonkeyPatch
+    share: float, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = np.ones((3, 40, 3), np.float32)
     monkeypatch.setattr(closed_loop, "load_student", lambda _: "student")
     monkeypatch.setattr(
         closed_loop, "generate_lips", lambda student, sounds: [made for _ in sounds]
     )
-    choose = GeneratedLips(load_prepared(tiny_corpus, "test"), Path("student"), share, 0.0)
-    assert set(choose.lips) == {"test0", "test1", "test2"}
+    choose = GeneratedLips(Path("student"), share, 0.0)
     tracked, rng = np.zeros((3, 40, 3), np.float32), np.random.default_rng(0)
-    chosen = sum(choose("test1", tracked, None, rng) is made for _ in range(100))
+    chosen = sum(choose(tracked, np.zeros(9), None, rng) is made for _ in range(100))
     assert abs(chosen - expected) <= (15 if 0 < share < 1 else 0)
 
 
-def test_generated_lips_follow_the_sound_that_is_heard(
-    tiny_corpus: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_generated_lips_follow_the_sound_that_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(closed_loop, "load_student", lambda _: "student")
     monkeypatch.setattr(closed_loop, "generate_lips", lambda _, sounds: [sounds[0].sum()])
-    rows, rng = load_prepared(tiny_corpus, "test"), np.random.default_rng(0)
-    tracked, heard = np.zeros((3, 40, 3), np.float32), np.full(7, 1e6)
-    every = GeneratedLips(rows, Path("student"), 1.0, 1.0)
-    assert every("test1", tracked, heard, rng) == 7e6
-    assert every("test1", tracked, None, rng) == every.lips["test1"]  # nothing is heard
-    some = GeneratedLips(rows, Path("student"), 1.0, 0.5)
-    noisy = sum(some("test1", tracked, heard, rng) == 7e6 for _ in range(200))
+    rng, tracked = np.random.default_rng(0), np.zeros((3, 40, 3), np.float32)
+    clean, heard = np.full(7, 1.0), np.full(7, 1e6)
+    every = GeneratedLips(Path("student"), 1.0, 1.0)
+    assert every(tracked, clean, heard, rng) == 7e6
+    assert every(tracked, clean, None, rng) == 7  # nothing is heard
+    some = GeneratedLips(Path("student"), 1.0, 0.5)
+    noisy = sum(some(tracked, clean, heard, rng) == 7e6 for _ in range(200))
     assert 70 < noisy < 130
-    none = GeneratedLips(rows, Path("student"), 1.0, 0.0)
-    assert none("test1", tracked, heard, rng) == none.lips["test1"]
+    none = GeneratedLips(Path("student"), 1.0, 0.0)
+    assert none(tracked, clean, heard, rng) == 7
+
+
+def test_validation_mixtures_are_made_when_asked_for(tiny_corpus: Path, noise: NoiseConfig) -> None:
+    rows, bank = load_prepared(tiny_corpus, "test"), NoiseBank(noise, "valid")
+    mixtures = ValidationMixtures(rows, bank, -2.5)
+    assert list(mixtures) == ["test0", "test1", "test2"] and len(mixtures) == 3
+    for place, name in enumerate(mixtures):
+        clean = decode_array(rows[place]["audio"])
+        wanted = build_mixture_manifest(
+            [(name, clean)], bank, noise_types=[bank.types[place % 2]], snrs_db=[-2.5], seeds=[0]
+        )
+        found = mixtures[name]
+        np.testing.assert_array_equal(found, render_mixture(wanted.rows[0], clean, bank))
+        np.testing.assert_array_equal(found, mixtures[name])
+    held = [value for value in vars(mixtures).values() if isinstance(value, np.ndarray)]
+    assert not held and all(isinstance(row, MixtureRow) for row in mixtures.mixtures.values())
 
 
 def test_the_second_phase_wants_the_first(tmp_path: Path, noise: NoiseConfig) -> None:

@@ -189,7 +189,7 @@ def test_batches_that_cannot_be_shared_out_are_refused(tmp_path: Path) -> None:
         num_processes, process_index = 3, 0
 
     with pytest.raises(ValueError, match="batches_per_update 2 .* 3 processes"):
-        next(loop._updates(None, replace(CONFIG, batches_per_update=2), ThreeProcesses(), 0))
+        next(loop._updates(None, None, replace(CONFIG, batches_per_update=2), ThreeProcesses(), 0))
 
 
 def test_half_written_checkpoint_is_not_read(tmp_path: Path) -> None:
