@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from avsr.models.audio_encoder import AudioEncoder
+from avsr.models.decoder import AttentionDecoder
 from avsr.models.fusion import STREAMS, Fusion, Stream
 from avsr.models.layers import ConformerBlock, mask_of_lengths
 from avsr.models.motion_encoder import MotionEncoder
@@ -34,6 +35,7 @@ class RecognizerConfig:
     kernel: int = 15  # frames of the depthwise convolution: 0.6 s
     video_channels: tuple[int, ...] = (16, 32, 64, 128)  # stem and residual blocks
     dropout: float = 0.1
+    decoder_layers: int = 0  # of the attention decoder; 0 is CTC alone
 
     def __post_init__(self) -> None:
         if self.vocabulary_size < 2:
@@ -53,10 +55,12 @@ class RecognizerConfig:
             )
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout {self.dropout} must be in [0, 1)")
+        if self.decoder_layers < 0:
+            raise ValueError(f"decoder_layers {self.decoder_layers} must be 0 (none) or more")
 
 
 class Recognizer(nn.Module):
-    """Audio-visual speech recogniser with a CTC head."""
+    """Audio-visual speech recogniser with a CTC head and, if asked for, an attention decoder."""
 
     def __init__(self, config: RecognizerConfig) -> None:
         super().__init__()
@@ -87,6 +91,13 @@ class Recognizer(nn.Module):
         self.frame_heads = nn.ModuleDict(
             {name: nn.Linear(width, config.vocabulary_size) for name in config.streams}
         )
+        self.decoder = (
+            AttentionDecoder(
+                config.vocabulary_size, width, config.num_heads, config.decoder_layers, dropout
+            )
+            if config.decoder_layers
+            else None
+        )
 
     def encode(self, stream: Stream, values: Tensor, present: Tensor) -> Tensor:
         """Encode one stream to (B, T, D).
@@ -101,21 +112,23 @@ class Recognizer(nn.Module):
             x = layer(x, present)
         return x
 
-    def recognize(self, encoded: dict[Stream, tuple[Tensor, Tensor]], valid_mask: Tensor) -> Tensor:
-        """Logits (B, T, K) from encoded streams and their presence, see :class:`Fusion`."""
+    def fuse(self, encoded: dict[Stream, tuple[Tensor, Tensor]], valid_mask: Tensor) -> Tensor:
+        """Memory (B, T, D) from encoded streams and their presence, see :class:`Fusion`."""
         x = self.fusion(encoded, valid_mask)
         for layer in self.layers:
             x = layer(x, valid_mask)
-        return self.to_logits(x)
+        return x
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Logits (B, T, K) of a batch; streams that the batch lacks count as missing."""
-        return self.forward_with_frames(batch)[0]
+    def ctc_logits(self, memory: Tensor) -> Tensor:
+        """CTC logits (B, T, K) of the memory (B, T, D)."""
+        return self.to_logits(memory)
 
-    def forward_with_frames(
-        self, batch: Batch
-    ) -> tuple[Tensor, dict[Stream, tuple[Tensor, Tensor]]]:
-        """Logits, and for each stream its own frame logits (B, T, K) and presence (B, T).
+    def recognize(self, encoded: dict[Stream, tuple[Tensor, Tensor]], valid_mask: Tensor) -> Tensor:
+        """CTC logits (B, T, K) from encoded streams and their presence."""
+        return self.ctc_logits(self.fuse(encoded, valid_mask))
+
+    def encode_batch(self, batch: Batch) -> tuple[dict[Stream, tuple[Tensor, Tensor]], Tensor]:
+        """The batch's streams, encoded to (B, T, D), with their presence (B, T); its valid mask.
 
         A stream is computed only for the utterances that have it.
         """
@@ -133,6 +146,25 @@ class Recognizer(nn.Module):
             if some is not None:
                 full[rows] = some
             encoded[name] = (full, present)
-        logits = self.recognize(encoded, valid_mask)
-        frames = {name: (self.frame_heads[name](x), there) for name, (x, there) in encoded.items()}
-        return logits, frames
+        return encoded, valid_mask
+
+    def memory_of(self, batch: Batch) -> Tensor:
+        """Memory (B, T, D) of a batch: what CTC and the attention decoder look at."""
+        return self.fuse(*self.encode_batch(batch))
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits (B, T, K) of a batch; streams that the batch lacks count as missing."""
+        return self.forward_with_frames(batch)[0]
+
+    def forward_with_frames(
+        self, batch: Batch
+    ) -> tuple[Tensor, dict[Stream, tuple[Tensor, Tensor]]]:
+        """Logits, and for each stream its own frame logits (B, T, K) and presence (B, T)."""
+        encoded, valid_mask = self.encode_batch(batch)
+        return self.recognize(encoded, valid_mask), self.frame_logits(encoded)
+
+    def frame_logits(
+        self, encoded: dict[Stream, tuple[Tensor, Tensor]]
+    ) -> dict[Stream, tuple[Tensor, Tensor]]:
+        """Each encoded stream's own frame logits (B, T, K), and its presence."""
+        return {name: (self.frame_heads[name](x), there) for name, (x, there) in encoded.items()}

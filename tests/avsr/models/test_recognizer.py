@@ -115,6 +115,19 @@ def test_every_parameter_gets_a_gradient() -> None:
     assert without == []
 
 
+def test_a_decoder_is_added_beside_the_same_network() -> None:
+    torch.manual_seed(0)
+    plain = Recognizer(SMALL).eval()
+    torch.manual_seed(0)
+    hybrid = Recognizer(replace(SMALL, decoder_layers=2)).eval()
+    assert plain.decoder is None and hybrid.decoder is not None
+    batch = make_batch([6, 9])
+    assert torch.equal(plain(batch), hybrid(batch))
+    memory = hybrid.memory_of(batch)
+    assert memory.shape == (2, 9, SMALL.width)
+    assert torch.equal(hybrid.ctc_logits(memory), hybrid(batch))
+
+
 def test_stream_that_the_network_lacks_is_ignored_as_input() -> None:
     torch.manual_seed(0)
     audio_only = Recognizer(replace(SMALL, streams=("audio",))).eval()
@@ -133,6 +146,7 @@ def test_stream_that_the_network_lacks_is_ignored_as_input() -> None:
         ({"video_channels": (8, 12)}, "video_channels"),
         ({"video_channels": (8,)}, "video_channels"),
         ({"dropout": 1.0}, "dropout 1.0"),
+        ({"decoder_layers": -1}, "decoder_layers -1"),
     ],
 )
 def test_impossible_config_is_refused(change: dict, message: str) -> None:
