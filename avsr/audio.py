@@ -25,6 +25,21 @@ def _mel_filters(num_mels: int) -> Tensor:
     )
 
 
+@lru_cache(maxsize=4)
+def _whisper_filters(num_mels: int) -> Tensor:
+    from torchaudio.functional import melscale_fbanks
+
+    return melscale_fbanks(
+        WINDOW_SAMPLES // 2 + 1,
+        0.0,
+        SAMPLE_RATE_HZ / 2,
+        num_mels,
+        SAMPLE_RATE_HZ,
+        "slaney",
+        "slaney",
+    )
+
+
 def log_mel(waveform: Tensor, num_mels: int = 80) -> Tensor:
     """Log-mel spectrogram with exactly four frames for each 25 fps video frame.
 
@@ -57,3 +72,35 @@ def log_mel(waveform: Tensor, num_mels: int = 80) -> Tensor:
     power = torch.fft.rfft(windows * hann, n=FFT_SIZE).abs().square() / WINDOW_SAMPLES
     mel = power @ _mel_filters(num_mels).to(waveform.device)
     return mel.clamp_min(POWER_FLOOR).log()
+
+
+def whisper_log_mel(waveform: Tensor, lengths: Tensor, num_mels: int = 80) -> Tensor:
+    """Whisper's log-mel spectrogram (Radford et al. 2022, section 2.2), without its 30 s padding.
+
+    Frame k is a 25 ms Hann window centred on sample 160 k; before the signal stands its mirror
+    image, after it zeros. Values are limited to 8 decades below the utterance's loudest and scaled
+    as Whisper expects them. They equal the first frames of the padded spectrogram, and an utterance
+    alone those of the same utterance in a batch.
+
+    Args:
+        waveform: float (B, S) at 16 kHz in [-1, 1], S > 200, a multiple of 160, zeros after each
+            utterance's end.
+        lengths: int (B,) samples of each utterance.
+        num_mels: 80, or 128 for the largest networks.
+
+    Returns:
+        float32 (B, S / 160, num_mels); beyond an utterance's end its floor.
+    """
+    margin = WINDOW_SAMPLES // 2
+    sound = waveform.float()
+    sound = torch.cat([sound[:, 1 : margin + 1].flip(1), sound], 1)
+    sound = torch.nn.functional.pad(sound, (0, margin))
+    windows = sound.unfold(1, WINDOW_SAMPLES, HOP_SAMPLES)[:, : waveform.shape[1] // HOP_SAMPLES]
+    hann = torch.hann_window(WINDOW_SAMPLES, device=waveform.device)
+    power = torch.fft.rfft(windows * hann).abs().square()
+    mel = (power @ _whisper_filters(num_mels).to(waveform.device)).clamp_min(1e-10).log10()
+    frames = torch.arange(mel.shape[1], device=mel.device)
+    inside = (frames[None] * HOP_SAMPLES < lengths[:, None])[..., None]
+    loudest = mel.masked_fill(~inside, -10.0).amax((1, 2), keepdim=True)
+    floored = torch.maximum(mel.masked_fill(~inside, -10.0), loudest - 8.0)
+    return (floored + 4.0) / 4.0

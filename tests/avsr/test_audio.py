@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from avsr.audio import POWER_FLOOR, log_mel
+from avsr.audio import POWER_FLOOR, log_mel, whisper_log_mel
 
 
 @pytest.mark.parametrize(("samples", "frames"), [(1, 4), (640, 4), (641, 8), (1280, 8), (6400, 40)])
@@ -58,3 +58,25 @@ def test_tone_is_loudest_in_its_band_and_doubling_adds_its_square(hertz: float) 
 def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="log_mel takes"):
         log_mel(torch.zeros(*shape))
+
+
+@pytest.mark.parametrize("num_mels", [80, 128])
+def test_whisper_log_mel_is_the_start_of_the_padded_one(num_mels: int) -> None:
+    transformers = pytest.importorskip("transformers")
+    waveform = 0.3 * torch.randn(6400, generator=torch.Generator().manual_seed(0))
+    extractor = transformers.WhisperFeatureExtractor(feature_size=num_mels)
+    padded = extractor(waveform.numpy(), sampling_rate=16000, return_tensors="pt").input_features
+    own = whisper_log_mel(waveform[None], torch.tensor([6400]), num_mels)
+    assert own.shape == (1, 40, num_mels)
+    torch.testing.assert_close(own[0], padded[0, :, :40].T, rtol=0, atol=1e-4)
+
+
+def test_whisper_log_mel_knows_only_its_own_utterance() -> None:
+    waveform = torch.randn(2, 6400, generator=torch.Generator().manual_seed(0))
+    waveform[0] *= 10  # the other one is louder: its maximum must not limit this one
+    waveform[1, 3200:] = 0
+    both = whisper_log_mel(waveform, torch.tensor([6400, 3200]))
+    alone = whisper_log_mel(waveform[1:, :3200], torch.tensor([3200]))
+    torch.testing.assert_close(both[1:, :20], alone, rtol=0, atol=1e-6)
+    # 8 decades below the loudest, and the scale divides by 4
+    assert torch.allclose(both[1, 20:], alone.max() - 2.0, atol=1e-6)

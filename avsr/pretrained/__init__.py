@@ -1,0 +1,1 @@
+"""Pretrained networks and other projects' checkpoints, read into ours."""
