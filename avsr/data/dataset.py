@@ -27,6 +27,8 @@ from avsr.data.augment import (
     stretch_index,
 )
 from avsr.data.manifest import decode_array
+from avsr.data.trainable import LeftOut, untrainable
+from avsr.text import Tokenizer
 from avsr.units import MODEL_CROP_SIZE, VIDEO_FPS
 
 if TYPE_CHECKING:
@@ -134,13 +136,33 @@ class TrainingDataset:
             raise ValueError(f"stream weights {weights.tolist()} must be >= 0 with one above 0")
         self.stream_weights = weights / weights.sum()
         self.num_frames = np.asarray(rows["num_frames"][:], dtype=np.int32)
+        self.places = np.arange(len(rows), dtype=np.int32)  # rows that are trained on
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.places)
+
+    def leave_out_untrainable(self, tokenizer: Tokenizer) -> list[LeftOut]:
+        """Keep only rows that CTC can be trained on; returns the others with their reasons.
+
+        Raises:
+            ValueError: no row is left; the first reason is given.
+        """
+        shortest = 1.0 if self.augment is None else 1.0 - self.augment.stretch
+        left_out = untrainable(self.rows, tokenizer, shortest)
+        self.places = np.setdiff1d(
+            np.arange(len(self.rows), dtype=np.int32), [one.index for one in left_out]
+        )
+        if not len(self.places):
+            raise ValueError(
+                f"none of {len(self.rows)} utterances can be trained on; the first: "
+                f"{left_out[0].utterance_id}: {left_out[0].reason}"
+            )
+        self.num_frames = np.asarray(self.rows["num_frames"][:], dtype=np.int32)[self.places]
+        return left_out
 
     def example(self, index: int, epoch: int) -> Example:
-        """Utterance ``index`` as it looks in ``epoch``."""
-        row = self.rows[index]
+        """Utterance ``index`` of those trained on, as it looks in ``epoch``."""
+        row = self.rows[int(self.places[index])]
         rng = generator_of(self.seed, epoch, row["utterance_id"])
         kept = self.stream_choices[rng.choice(len(self.stream_choices), p=self.stream_weights)]
         return _build_example(
@@ -240,6 +262,8 @@ def tokens_of_frames(
     tokens = np.zeros(len(positions), dtype=np.int64)
     for word in words:
         ids = encode(word["word"])
+        if not ids:  # a mark that the normaliser takes away
+            continue
         inside = (middles_s >= word["start_s"]) & (middles_s < word["end_s"])
         share = (middles_s[inside] - word["start_s"]) / (word["end_s"] - word["start_s"])
         tokens[inside] = np.asarray(ids)[(share * len(ids)).astype(int)]

@@ -145,6 +145,15 @@ def _updates(
             pending = []
 
 
+def _loss_of(
+    batch: Any, model: nn.Module, batch_loss: Callable[[nn.Module, Any], LossSum]
+) -> LossSum:
+    try:
+        return batch_loss(model, batch)
+    except ValueError as error:  # a loss knows places in the batch, not names
+        raise ValueError(f"utterances {', '.join(batch.utterance_ids)}: {error}") from error
+
+
 def update_step(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -167,7 +176,7 @@ def update_step(
         last = step == len(batches) - 1
         with contextlib.nullcontext() if last else accelerator.no_sync(model):
             with accelerator.autocast():
-                loss = batch_loss(model, batch)
+                loss = _loss_of(batch, model, batch_loss)
             # Processes' gradients are averaged, so each gives its sum times their number.
             accelerator.backward(loss.total * (accelerator.num_processes / total_count))
         sums["loss"] += float(loss.total.detach())

@@ -14,10 +14,11 @@ import torch
 from torch import nn
 
 from avsr.data.collate import collate
-from avsr.data.dataset import COLUMNS_READ, Example, features_of, middle_crop
+from avsr.data.dataset import COLUMNS_READ, Example, TrainingDataset, features_of, middle_crop
 from avsr.data.manifest import decode_array
+from avsr.data.trainable import summary
 from avsr.decode.greedy import ctc_greedy
-from avsr.files import read_json, sha256_file
+from avsr.files import read_json, sha256_file, write_jsonl
 from avsr.losses import LossSum, ctc_loss_sum, frame_loss_sum
 from avsr.metrics import corpus_errors, word_errors
 from avsr.models.fusion import STREAMS
@@ -244,7 +245,9 @@ def train_recognizer(
         tokenizer: of the texts; its size is the vocabulary's.
         model_config: shape of the network.
         train_config: how to optimise.
-        run_folder: gets ``best.safetensors``, ``run.json``, metrics and checkpoints.
+        run_folder: gets ``best.safetensors``, ``run.json``, metrics, checkpoints and, in
+            ``left_out.jsonl``, the utterances of a :class:`TrainingDataset` that cannot be trained
+            on, with the reasons.
         accelerator: of :func:`make_accelerator`.
         info: kept in ``run.json``: what identifies the data.
         frame_weight: see :class:`RecognizerLoss`.
@@ -264,6 +267,13 @@ def train_recognizer(
             )
         model.load_state_dict(start.state_dict())
         info = {**info, "initial_sha256": sha256_file(initial)}
+    counts: dict[str, int] = {}
+    if isinstance(examples, TrainingDataset):
+        total, left_out = len(examples), examples.leave_out_untrainable(tokenizer)
+        counts = {"trained_on": len(examples), "left_out": len(left_out)}
+        if accelerator.is_main_process:
+            print(f"{run_folder}: {summary(left_out, total)}", flush=True)
+            write_jsonl(run_folder / "left_out.jsonl", (one.to_row() for one in left_out))
     best = run_folder / "best.safetensors"
     if accelerator.is_main_process:
         configs = {"model": model.config, "train": train_config, "frame_weight": frame_weight}
@@ -275,7 +285,7 @@ def train_recognizer(
             "data": info,
         }
         same_run(run_folder / "config.json", resolved, "checkpoints")
-        write_run_info(run_folder, configs, {"parameters": parameters, **info})
+        write_run_info(run_folder, configs, {"parameters": parameters, **counts, **info})
     train(
         TrainedForward(model),
         RecognizerLoss(frame_weight),

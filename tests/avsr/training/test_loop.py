@@ -253,3 +253,30 @@ def test_gradient_of_two_processes_equals_one(tmp_path: Path) -> None:
     update_step(model, optimizer, loss, batches, accelerator, max_grad_norm=1e9)
     for name, tensor in torch.load(out, weights_only=True).items():
         torch.testing.assert_close(tensor, model.state_dict()[name])
+
+
+def test_a_refused_batch_is_named(tmp_path: Path) -> None:
+    def refuses(model: nn.Module, batch: ToyBatch) -> LossSum:
+        raise ValueError("row 2 has more tokens than frames")
+
+    with pytest.raises(ValueError, match=r"utterances u\d+, .*: row 2 has more tokens"):
+        run(tmp_path, CONFIG, fresh(), refuses)
+
+
+def test_an_update_without_targets_changes_nothing() -> None:
+    def nothing(model: nn.Module, batch: ToyBatch) -> LossSum:
+        return LossSum(0.0 * model(batch).sum(), 0)
+
+    from avsr.training.loop import update_step
+
+    model, examples = fresh(), ToyExamples()
+    before = [p.detach().clone() for p in model.parameters()]
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    batch = collate([examples.example(1, 0)])
+    empty = replace(batch, y=torch.full_like(batch.y, math.nan))
+    assert empty.num_targets == 0
+    accelerator = make_accelerator(CONFIG, cpu=True)
+    means = update_step(model, optimizer, nothing, [empty], accelerator, max_grad_norm=1.0)
+    assert means["loss"] == 0.0
+    for a, b in zip(before, model.parameters(), strict=True):
+        assert torch.equal(a, b)

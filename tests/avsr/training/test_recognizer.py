@@ -129,8 +129,17 @@ def test_validation_counts_words_over_the_corpus(
 
 
 def test_training_writes_the_best_network_and_resumes_to_it(
-    recognizer: Any, tokenizer: Any, train_rows: Any, test_rows: Any, tmp_path: Path
+    recognizer: Any,
+    tokenizer: Any,
+    train_rows: Any,
+    test_rows: Any,
+    make_row: Any,
+    tmp_path: Path,
 ) -> None:
+    from datasets import Dataset
+
+    short = make_row("train/short", 3, train_rows[0]["text"])
+    train_rows = Dataset.from_list([short, *train_rows.select(range(3))])
     config = TrainConfig(max_updates=2, warmup_updates=1, validate_every=1, max_frames=60)
     accelerator = make_accelerator(config, cpu=True)
     data = TrainingDataset(
@@ -161,6 +170,10 @@ def test_training_writes_the_best_network_and_resumes_to_it(
     info = read_json(tmp_path / "whole" / "run.json")
     assert info["configs"]["model"]["vocabulary_size"] == tokenizer.size
     assert info["corpus"] == "tests" and info["configs"]["train"]["max_updates"] == 2
+    assert (info["trained_on"], info["left_out"]) == (3, 1)
+    left_out = list(read_jsonl(tmp_path / "whole" / "left_out.jsonl"))
+    assert [row["utterance_id"] for row in left_out] == ["train/short"]
+    assert left_out[0]["kind"] == "more tokens than frames"
     log = list(read_jsonl(tmp_path / "whole" / "metrics.jsonl"))
     assert [row["update"] for row in log] == [1, 2] and "valid_wer_clean" in log[0]
     metadata = load_weights(tmp_path / "whole" / "best.safetensors")[1]
