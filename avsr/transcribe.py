@@ -65,7 +65,9 @@ def transcribe(
     return tokenizer.decode(tokens)
 
 
-def _example(path: Path, needed: Iterable[str], num_mels: int, landmarker: Path | None) -> Example:
+def _example(
+    path: Path, needed: Iterable[str], num_mels: int | None, landmarker: Path | None
+) -> Example:
     features, crops, waveform = None, None, None
     if "audio" in needed:
         waveform = read_audio(path)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from avsr.units import FEATURES_PER_FRAME, MODEL_CROP_SIZE
+from avsr.units import FEATURES_PER_FRAME, MODEL_CROP_SIZE, SAMPLES_PER_FRAME
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,28 @@ def stretch_features(features: np.ndarray, positions: np.ndarray) -> np.ndarray:
     edges = np.append(positions, positions[-1] + last_step)
     fine = np.interp(np.arange(len(positions) * steps) / steps, np.arange(len(edges)), edges)
     return interpolate(features, fine * steps)
+
+
+def stretch_waveform(waveform: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Waveform (640 T,) on the time base of video ``positions`` (T',): float32 (640 T',).
+
+    The pitch changes with the speed (speed perturbation, Ko et al. 2015), unlike that of
+    :func:`stretch_features`.
+    """
+    last_step = positions[-1] - positions[-2] if len(positions) > 1 else 1.0
+    edges = np.append(positions, positions[-1] + last_step)
+    samples = np.arange(len(positions) * SAMPLES_PER_FRAME) / SAMPLES_PER_FRAME
+    fine = np.interp(samples, np.arange(len(edges)), edges) * SAMPLES_PER_FRAME
+    return np.interp(fine, np.arange(len(waveform)), waveform).astype(np.float32)
+
+
+def mask_waveform(
+    waveform: np.ndarray, config: AugmentConfig, rng: np.random.Generator
+) -> np.ndarray:
+    """Copy of (S,) with spans silenced, as :func:`mask_features` hides them; no bands."""
+    longest = config.time_mask_frames * SAMPLES_PER_FRAME
+    heard = hide_spans(np.ones(len(waveform), bool), config.time_masks, longest, rng)
+    return np.where(heard, waveform, np.float32(0))
 
 
 def hide_spans(

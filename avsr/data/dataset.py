@@ -22,14 +22,16 @@ from avsr.data.augment import (
     hide_spans,
     interpolate,
     mask_features,
+    mask_waveform,
     mirror_lips,
     stretch_features,
     stretch_index,
+    stretch_waveform,
 )
 from avsr.data.manifest import decode_array
 from avsr.data.trainable import LeftOut, untrainable
 from avsr.text import Tokenizer
-from avsr.units import MODEL_CROP_SIZE, VIDEO_FPS
+from avsr.units import HOP_SAMPLES, MODEL_CROP_SIZE, SAMPLES_PER_FRAME, VIDEO_FPS
 
 if TYPE_CHECKING:
     import datasets
@@ -94,8 +96,11 @@ def generator_of(seed: int, epoch: int, utterance_id: str) -> np.random.Generato
     return np.random.default_rng(np.frombuffer(digest[:16], np.uint32))
 
 
-def features_of(waveform: np.ndarray, num_mels: int) -> np.ndarray:
-    """Log-mel (4 T, F) float32 of a waveform (S,)."""
+def features_of(waveform: np.ndarray, num_mels: int | None) -> np.ndarray:
+    """Log-mel (4 T, F) float32 of a waveform (S,), or its samples (4 T, 160) for ``None``."""
+    if num_mels is None:
+        filled = np.pad(waveform, (0, -len(waveform) % SAMPLES_PER_FRAME))
+        return filled.astype(np.float32).reshape(-1, HOP_SAMPLES)
     tensor = torch.from_numpy(np.ascontiguousarray(waveform, dtype=np.float32))
     return log_mel(tensor[None], num_mels)[0].numpy()
 
@@ -111,7 +116,7 @@ class TrainingDataset:
         choose_lips: may replace the tracked lips of an utterance, for example by ones generated
             from its clean sound (second argument) or the sound heard beside them (third).
         augment: strengths; ``None`` changes nothing.
-        num_mels: F.
+        num_mels: F; ``None`` gives the waveform itself, which has no bands to hide.
         seed: of every draw.
     """
 
@@ -124,7 +129,7 @@ class TrainingDataset:
         mix_noise: Mixer | None,
         augment: AugmentConfig | None,
         choose_lips: LipChooser | None = None,
-        num_mels: int = 80,
+        num_mels: int | None = 80,
         seed: int = 0,
     ) -> None:
         self.rows = rows.select_columns(list(COLUMNS_READ))
@@ -186,7 +191,7 @@ def _build_example(
     row: dict[str, Any],
     kept: set[str],
     encode: Callable[[str], list[int]],
-    num_mels: int,
+    num_mels: int | None,
     changes: _Changes,
 ) -> Example:
     augment, rng = changes.augment, changes.rng
@@ -205,8 +210,10 @@ def _build_example(
         heard = waveform
         if augment:
             waveform = waveform * 10 ** (rng.uniform(-augment.gain_db, augment.gain_db) / 20)
+        if num_mels is None and augment:
+            waveform = mask_waveform(stretch_waveform(waveform, positions), augment, rng)
         features = features_of(waveform, num_mels)
-        if augment:
+        if num_mels is not None and augment:
             features = mask_features(stretch_features(features, positions), augment, rng)
     if "crops" in kept:
         crops = decode_array(row["mouth_crops"])

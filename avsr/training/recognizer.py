@@ -90,7 +90,7 @@ def plain_example(
     row: dict[str, Any],
     streams: Sequence[str],
     *,
-    num_mels: int,
+    num_mels: int | None,
     waveform: np.ndarray | None = None,
     lips: np.ndarray | None = None,
 ) -> Example:
@@ -99,7 +99,7 @@ def plain_example(
     Args:
         row: of a prepared split.
         streams: some of "audio", "crops", "lips".
-        num_mels: mel bands.
+        num_mels: mel bands; ``None`` gives the waveform itself.
         waveform: (S,) in place of the row's own audio, for example a mixture.
         lips: (T, 40, 3) mm in place of the tracked ones, then present in every frame.
     """
@@ -163,7 +163,7 @@ def validator(
     conditions: Sequence[ValidationCondition],
     tokenizer: Tokenizer,
     accelerator: Accelerator,
-    num_mels: int,
+    num_mels: int | None,
     batch_size: int = 16,
 ) -> Callable[[nn.Module], dict[str, float]]:
     """Function that decodes the validation split in each condition and gives WERs as fractions.
