@@ -41,6 +41,100 @@ class PhoneTime:
 
 
 @dataclass(frozen=True)
+class RecognizedWord:
+    """A decoded word: its span in seconds from the start of the file, its confidence in [0, 1].
+
+    ``confidence`` is the mean, over the word's tokens, of each token's posterior along the best CTC
+    alignment: what the network believes, not a calibrated chance of being right.
+    """
+
+    word: str
+    start_s: float
+    end_s: float
+    confidence: float
+
+    def __post_init__(self) -> None:
+        if not (0.0 <= self.start_s <= self.end_s and 0.0 <= self.confidence <= 1.0):
+            raise ValueError(
+                f"word {self.word!r}: span {self.start_s}-{self.end_s} s and confidence "
+                f"{self.confidence} must be in order, at least 0, and the last at most 1"
+            )
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Words said without a long pause."""
+
+    words: tuple[RecognizedWord, ...]
+
+    @property
+    def start_s(self) -> float:
+        """Start of the first word."""
+        return self.words[0].start_s
+
+    @property
+    def end_s(self) -> float:
+        """End of the last word."""
+        return self.words[-1].end_s
+
+    @property
+    def text(self) -> str:
+        """The words with spaces between them."""
+        return " ".join(word.word for word in self.words)
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What was said in a file, and when.
+
+    ``modality`` is what was really read; ``warnings`` are lines for the user, each names the file.
+    """
+
+    source: str
+    duration_s: float
+    modality: Modality
+    segments: tuple[Segment, ...]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> tuple[RecognizedWord, ...]:
+        """All words in order."""
+        return tuple(word for segment in self.segments for word in segment.words)
+
+    @property
+    def text(self) -> str:
+        """The whole text on one line, ``""`` where nothing was said."""
+        return " ".join(segment.text for segment in self.segments)
+
+    def to_row(self) -> dict[str, Any]:
+        """The record as a JSON-ready dict, times and confidences to three decimals."""
+        return {
+            "source": self.source,
+            "duration_s": round(self.duration_s, 3),
+            "modality": self.modality,
+            "text": self.text,
+            "segments": [
+                {
+                    "start_s": round(segment.start_s, 3),
+                    "end_s": round(segment.end_s, 3),
+                    "text": segment.text,
+                    "words": [
+                        {
+                            "word": word.word,
+                            "start_s": round(word.start_s, 3),
+                            "end_s": round(word.end_s, 3),
+                            "confidence": round(word.confidence, 3),
+                        }
+                        for word in segment.words
+                    ],
+                }
+                for segment in self.segments
+            ],
+            "warnings": list(self.warnings),
+        }
+
+
+@dataclass(frozen=True)
 class Hypothesis:
     """One decoded utterance in one condition: a row of ``hypotheses.jsonl``.
 
