@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from avsr.data.collate import collate
 from avsr.data.dataset import COLUMNS_READ, Example, TrainingDataset, features_of, middle_crop
@@ -236,6 +236,7 @@ def train_recognizer(
     info: dict[str, Any],
     frame_weight: float = 0.0,
     initial: Path | None = None,
+    speech_weights: Mapping[str, Tensor] | None = None,
 ) -> Path:
     """Train, keep the best by ``wer`` of ``validate``; returns the path of its weights.
 
@@ -252,12 +253,16 @@ def train_recognizer(
         info: kept in ``run.json``: what identifies the data.
         frame_weight: see :class:`RecognizerLoss`.
         initial: a recogniser's file whose weights training starts from, ``None`` from chance.
+        speech_weights: of the config's pretrained speech encoder, as
+            :func:`avsr.pretrained.speech_encoders.load_speech_encoder` gives them.
 
     Raises:
         ValueError: ``initial`` has another shape or vocabulary; what training refuses.
     """
     seed_everything(train_config.seed)
     model = Recognizer(replace(model_config, vocabulary_size=tokenizer.size))
+    if speech_weights is not None:
+        model.encoders["audio"].backbone.load_state_dict(speech_weights)  # type: ignore[union-attr]
     if initial is not None:
         start, words = load_recognizer(initial)
         if start.config != model.config or words.model != tokenizer.model:

@@ -15,9 +15,11 @@ from avsr.data.augment import (
     hide_spans,
     interpolate,
     mask_features,
+    mask_waveform,
     mirror_lips,
     stretch_features,
     stretch_index,
+    stretch_waveform,
 )
 
 OFF = AugmentConfig(
@@ -84,6 +86,28 @@ def test_streams_stay_aligned_under_stretch(seed: int) -> None:
     where_lips = np.interp(0.5, lips[:, 0, 0], np.arange(len(lips)))
     assert abs(int(crops.argmax()) - where_lips) <= 1.0
     assert abs(int((features[:, 0] >= 0.5).argmax()) / 4 - where_lips) <= 1.0
+
+
+def test_a_stretched_waveform_stays_in_step_with_the_video() -> None:
+    plain = stretch_index(7, OFF, np.random.default_rng(0))
+    sound = np.random.default_rng(1).normal(size=7 * 640).astype(np.float32)
+    np.testing.assert_allclose(stretch_waveform(sound, plain), sound, atol=1e-6)
+    positions = stretch_index(60, replace(OFF, stretch=0.3), np.random.default_rng(2))
+    step = np.repeat(np.arange(60) >= 30, 640).astype(np.float32)
+    stretched = stretch_waveform(step, positions)
+    assert len(stretched) == 640 * len(positions) != 640 * 60
+    first = np.interp(30, positions, np.arange(len(positions)))
+    assert abs(int(stretched.argmax()) / 640 - first) < 0.01
+
+
+def test_masked_spans_of_a_waveform_are_silent() -> None:
+    sound = np.ones(50 * 640, dtype=np.float32)
+    config = replace(OFF, time_masks=1, time_mask_frames=5)
+    silent = [
+        int((mask_waveform(sound, config, np.random.default_rng(seed)) == 0).sum())
+        for seed in range(30)
+    ]
+    assert 0 < max(silent) <= 5 * 640 and sound.all()
 
 
 def test_one_frame_can_be_stretched() -> None:

@@ -75,6 +75,20 @@ def test_without_changes_an_example_is_the_row(train_rows: Any) -> None:
     assert not plain.crops_valid[0] and plain.crops_valid[1:].all() and plain.lips_valid[1:].all()
 
 
+def test_the_waveform_itself_for_a_speech_encoder(train_rows: Any) -> None:
+    row = train_rows[1]
+    plain = dataset(train_rows, augment=None, num_mels=None).example(1, 0)
+    assert plain.features is not None and plain.features.shape == (4 * row["num_frames"], 160)
+    np.testing.assert_array_equal(plain.features.reshape(-1), decode_array(row["audio"]))
+    filled = features_of(np.ones(641, np.float32), None)
+    assert filled.shape == (8, 160) and filled.sum() == 641
+    data = dataset(train_rows, mix_noise=add_noise, num_mels=None)
+    examples = [data.example(i, epoch) for epoch in range(3) for i in range(len(data))]
+    collate(examples)  # refuses streams of different lengths
+    assert len({e.num_frames for e in examples}) > 3
+    assert {e.features.dtype for e in examples if e.features is not None} == {np.dtype("f4")}
+
+
 def test_augmented_examples_fit_together(train_rows: Any) -> None:
     data = dataset(train_rows, mix_noise=add_noise)
     lengths = set()
