@@ -14,6 +14,7 @@ from avsr.models.decoder import AttentionDecoder
 from avsr.models.fusion import STREAMS, Fusion, Stream
 from avsr.models.layers import ConformerBlock, mask_of_lengths
 from avsr.models.motion_encoder import MotionEncoder
+from avsr.models.speech_encoder import SpeechEncoder, SpeechEncoderConfig
 from avsr.models.video_encoder import VideoEncoder
 from avsr.units import LIP_POINTS
 
@@ -27,7 +28,7 @@ class RecognizerConfig:
 
     vocabulary_size: int  # K, the CTC blank included
     streams: tuple[Stream, ...] = STREAMS  # what the network can take; each may be missing
-    num_mels: int = 80
+    num_mels: int | None = 80  # None: the waveform itself, for a speech_encoder
     width: int = 144  # D
     num_heads: int = 4
     stream_layers: int = 1  # Conformer layers of each stream before the fusion
@@ -36,6 +37,8 @@ class RecognizerConfig:
     video_channels: tuple[int, ...] = (16, 32, 64, 128)  # stem and residual blocks
     dropout: float = 0.1
     decoder_layers: int = 0  # of the attention decoder; 0 is CTC alone
+    # A pretrained audio encoder: its SpeechEncoderConfig as JSON, so that a file tells it whole.
+    speech_encoder: str | None = None
 
     def __post_init__(self) -> None:
         if self.vocabulary_size < 2:
@@ -44,7 +47,12 @@ class RecognizerConfig:
             )
         if not self.streams or not set(self.streams) <= set(STREAMS):
             raise ValueError(f"streams {self.streams} must be some of {', '.join(STREAMS)}")
-        if self.num_mels % 4:
+        if (self.num_mels is None) != (self.speech_encoder is not None):
+            raise ValueError(
+                f"num_mels {self.num_mels} must be None with a speech_encoder, and only then: it "
+                "reads the waveform"
+            )
+        if self.num_mels is not None and self.num_mels % 4:
             raise ValueError(f"num_mels {self.num_mels} must be a multiple of 4")
         if self.kernel % 2 == 0:
             raise ValueError(f"kernel {self.kernel} must be odd, so that it has a middle frame")
@@ -59,6 +67,13 @@ class RecognizerConfig:
             raise ValueError(f"decoder_layers {self.decoder_layers} must be 0 (none) or more")
 
 
+def _audio_encoder(config: RecognizerConfig) -> nn.Module:
+    if config.speech_encoder is not None:
+        return SpeechEncoder(SpeechEncoderConfig.from_json(config.speech_encoder), config.width)
+    assert config.num_mels is not None
+    return AudioEncoder(config.num_mels, config.width)
+
+
 class Recognizer(nn.Module):
     """Audio-visual speech recogniser with a CTC head and, if asked for, an attention decoder."""
 
@@ -67,7 +82,7 @@ class Recognizer(nn.Module):
         self.config = config
         width, dropout = config.width, config.dropout
         makers = {
-            "audio": lambda: AudioEncoder(config.num_mels, width),
+            "audio": lambda: _audio_encoder(config),
             "crops": lambda: VideoEncoder(width, config.video_channels, dropout),
             "lips": lambda: MotionEncoder(LIP_POINTS, width, dropout),
         }
@@ -103,7 +118,8 @@ class Recognizer(nn.Module):
         """Encode one stream to (B, T, D).
 
         Args:
-            stream: ``"audio"`` takes log-mel (B, 4 T, F), ``"crops"`` gray crops (B, T, H, W),
+            stream: ``"audio"`` takes log-mel (B, 4 T, F), or the waveform (B, 4 T, 160) for a
+                pretrained speech encoder, ``"crops"`` gray crops (B, T, H, W),
                 ``"lips"`` points (B, T, P, 3) in millimetres.
             present: (B, T) bool, frames at which the stream is there.
         """

@@ -25,17 +25,19 @@ class WhisperTokenizer:
         from tokenizers import Tokenizer
 
         self.text = text
-        self._bpe: Any = Tokenizer.from_str(text)
-        names = ["<|startoftranscript|>", f"<|{language}|>", "<|transcribe|>", "<|notimestamps|>"]
-        if self._bpe.token_to_id("<|startoftranscript|>") is None:
-            raise ValueError("tokenizer has no <|startoftranscript|>; give a Whisper checkpoint's")
-        self.end = int(self._bpe.token_to_id("<|endoftext|>"))
-        ids: list[Any] = [self._bpe.token_to_id(name) for name in names]
-        # The English checkpoints (50257 <|startoftranscript|>) were not trained with these two.
-        english = self._bpe.token_to_id("<|startoftranscript|>") == 50257
-        self.prompt: tuple[int, ...] = (ids[0], ids[3]) if english else tuple(ids)
-        if None in self.prompt:
-            raise ValueError(f"tokenizer lacks one of {names}; give another language")
+        self._bpe = Tokenizer.from_str(text)
+        self.end = self._id("<|endoftext|>")
+        start, quiet = self._id("<|startoftranscript|>"), self._id("<|notimestamps|>")
+        self.prompt: tuple[int, ...] = (start, quiet)
+        # The English checkpoints, whose vocabulary is one smaller, know no language and no task.
+        if start != 50257:
+            self.prompt = (start, self._id(f"<|{language}|>"), self._id("<|transcribe|>"), quiet)
+
+    def _id(self, name: str) -> int:
+        found = self._bpe.token_to_id(name)
+        if found is None:
+            raise ValueError(f"tokenizer has no {name}; give a Whisper checkpoint's, or a language")
+        return int(found)
 
     def encode(self, text: str) -> list[int]:
         """Tokens of the normalised text with the end of the sentence; no prompt."""
