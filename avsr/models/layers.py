@@ -8,9 +8,51 @@ statistics over a batch, so a result never depends on an utterance's neighbours.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class ChunkConfig:
+    """Attention by chunks: a frame sees its own chunk to the end, and ``left_chunks`` before it.
+
+    Chunk ``c`` holds the frames ``[c * frames, (c + 1) * frames)`` of every utterance.
+    """
+
+    frames: int  # of one chunk
+    left_chunks: int | None = None  # None: all that came before
+
+    def __post_init__(self) -> None:
+        if self.frames < 1:
+            raise ValueError(f"chunk frames {self.frames} must be at least 1")
+        if self.left_chunks is not None and self.left_chunks < 0:
+            raise ValueError(
+                f"left_chunks {self.left_chunks} must be 0 (none) or more, or None (all)"
+            )
+
+
+def chunk_mask(num_frames: int, chunks: ChunkConfig, device: torch.device | None = None) -> Tensor:
+    """bool (T, T), True where the frame of a row may look at the frame of a column."""
+    chunk = torch.arange(num_frames, device=device) // chunks.frames
+    back = chunk[:, None] - chunk[None]
+    seen = back >= 0
+    return seen if chunks.left_chunks is None else seen & (back <= chunks.left_chunks)
+
+
+def attention_mask(valid_mask: Tensor, chunks: ChunkConfig | None) -> Tensor:
+    """bool (B, 1, 1 or T, T): which frames each frame attends to.
+
+    In chunks every frame may also look at itself: an invalid one in a chunk without a valid one
+    would have nothing to look at, and softmax would make NaN of it.
+    """
+    if chunks is None:
+        return valid_mask[:, None, None, :]
+    allowed = chunk_mask(valid_mask.shape[1], chunks, valid_mask.device)
+    itself = torch.eye(valid_mask.shape[1], dtype=torch.bool, device=valid_mask.device)
+    return ((valid_mask[:, None] & allowed) | itself)[:, None]
 
 
 def masked(x: Tensor, valid_mask: Tensor) -> Tensor:
@@ -47,36 +89,55 @@ class SelfAttention(nn.Module):
         self.to_qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, valid_mask: Tensor) -> Tensor:
-        """Map (B, T, D) to (B, T, D); what stands in invalid frames is not attended to."""
-        batch, frames, width = x.shape
-        qkv = self.to_qkv(self.norm(x)).view(batch, frames, 3, self.num_heads, -1)
+    def heads_of(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values (B, N, T, C) of (B, T, D), not yet rotated."""
+        qkv = self.to_qkv(self.norm(x)).view(*x.shape[:2], 3, self.num_heads, -1)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        return query, key, value
+
+    def forward(
+        self, x: Tensor, valid_mask: Tensor, *, chunks: ChunkConfig | None = None
+    ) -> Tensor:
+        """Map (B, T, D) to (B, T, D); what stands in invalid frames is not attended to."""
+        query, key, value = self.heads_of(x)
         attended = F.scaled_dot_product_attention(
             rotate(query),
             rotate(key),
             value,
             # No dropout on the attention weights: it would forbid the fused kernels, and drawing
             # its mask costs more than the attention itself.
-            attn_mask=valid_mask[:, None, None, :],
+            attn_mask=attention_mask(valid_mask, chunks),
         )
-        return self.out(attended.transpose(1, 2).reshape(batch, frames, width))
+        return self.out(attended.transpose(1, 2).reshape(x.shape))
 
 
 class ConvolutionModule(nn.Module):
-    """The Conformer's convolution module with layer norm for batch norm, which leaks padding."""
+    """The Conformer's convolution module with layer norm for batch norm, which leaks padding.
 
-    def __init__(self, width: int, kernel: int) -> None:
+    The kernel is centred on its frame, or ends there where ``causal`` is True.
+    """
+
+    def __init__(self, width: int, kernel: int, causal: bool = False) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.expand = nn.Linear(width, 2 * width)
-        self.depthwise = nn.Conv1d(width, width, kernel, padding=kernel // 2, groups=width)
+        self.left = kernel - 1 if causal else 0  # frames of zeros before the first one
+        padding = 0 if causal else kernel // 2
+        self.depthwise = nn.Conv1d(width, width, kernel, padding=padding, groups=width)
         self.depthwise_norm = nn.LayerNorm(width)
         self.out = nn.Linear(width, width)
 
     def forward(self, x: Tensor, valid_mask: Tensor) -> Tensor:
         """Map (B, T, D) to (B, T, D); invalid frames count as zeros for their neighbours."""
-        gated = masked(F.glu(self.expand(self.norm(x)), dim=-1), valid_mask)
+        gated = self.gated(x, valid_mask)
+        return self.mixed(F.pad(gated, (0, 0, self.left, 0)) if self.left else gated)
+
+    def gated(self, x: Tensor, valid_mask: Tensor) -> Tensor:
+        """What the convolution over time looks at, (B, T, D)."""
+        return masked(F.glu(self.expand(self.norm(x)), dim=-1), valid_mask)
+
+    def mixed(self, gated: Tensor) -> Tensor:
+        """The convolution over time and what follows it; ``left`` frames fewer than it takes."""
         mixed = self.depthwise(gated.transpose(1, 2)).transpose(1, 2)
         return self.out(F.silu(self.depthwise_norm(mixed)))
 
@@ -96,19 +157,26 @@ class FeedForward(nn.Sequential):
 class ConformerBlock(nn.Module):
     """Conformer block (Gulati et al. 2020, arXiv 2005.08100, eq. 1), padding-exact."""
 
-    def __init__(self, width: int, num_heads: int, kernel: int, dropout: float) -> None:
+    def __init__(
+        self, width: int, num_heads: int, kernel: int, dropout: float, causal: bool = False
+    ) -> None:
         super().__init__()
         self.first_half = FeedForward(width)
         self.attention = SelfAttention(width, num_heads)
-        self.convolution = ConvolutionModule(width, kernel)
+        self.convolution = ConvolutionModule(width, kernel, causal)
         self.second_half = FeedForward(width)
         self.norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, valid_mask: Tensor) -> Tensor:
-        """Map (B, T, D) to (B, T, D); invalid frames come out as zeros."""
+    def forward(
+        self, x: Tensor, valid_mask: Tensor, *, chunks: ChunkConfig | None = None
+    ) -> Tensor:
+        """Map (B, T, D) to (B, T, D); invalid frames come out as zeros.
+
+        ``chunks`` limits what the attention sees; ``None`` is the whole utterance.
+        """
         x = x + 0.5 * self.dropout(self.first_half(x))
-        x = x + self.dropout(self.attention(x, valid_mask))
+        x = x + self.dropout(self.attention(x, valid_mask, chunks=chunks))
         x = x + self.dropout(self.convolution(x, valid_mask))
         x = x + 0.5 * self.dropout(self.second_half(x))
         return masked(self.norm(x), valid_mask)

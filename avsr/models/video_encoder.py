@@ -107,12 +107,23 @@ class VideoEncoder(nn.Module):
         ``valid_mask`` (B, T) is False at padding and where no face was tracked; these frames count
         as a gray image for their neighbours and come out as zeros.
         """
+        reach = STEM_FRAMES // 2
+        x = F.pad(self.scaled(mouth_crops, valid_mask), (0, 0, 0, 0, reach, reach))
+        return self.encode_windows(x, valid_mask)
+
+    def scaled(self, mouth_crops: Tensor, valid_mask: Tensor) -> Tensor:
+        """What the stem looks at: (B, T, H / 2, W / 2)."""
         # Averaged before it is scaled, which touches a quarter of the pixels.
         x = halved(mouth_crops.float())
         white = 255.0 if mouth_crops.dtype == torch.uint8 else 1.0
-        x = masked((x - white * PIXEL_MEAN) / (white * PIXEL_STD), valid_mask)
-        reach = STEM_FRAMES // 2
-        windows = F.pad(x, (0, 0, 0, 0, reach, reach)).unfold(1, STEM_FRAMES, 1)
+        return masked((x - white * PIXEL_MEAN) / (white * PIXEL_STD), valid_mask)
+
+    def encode_windows(self, x: Tensor, valid_mask: Tensor) -> Tensor:
+        """Map :meth:`scaled` frames (B, T + 4, H / 2, W / 2) to (B, T, D).
+
+        The first and the last two are context alone.
+        """
+        windows = x.unfold(1, STEM_FRAMES, 1)
         chosen = windows[valid_mask].permute(0, 3, 1, 2).contiguous()  # (M, 5, H/2, W/2)
         y = F.relu(self.stem_norm(self.stem(chosen)))
         y = self.blocks(pooled(y))
