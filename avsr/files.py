@@ -9,13 +9,15 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -70,6 +72,57 @@ def write_atomically(path: Path | str) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@dataclass(frozen=True)
+class MediaStreams:
+    """What a file has in it.
+
+    audio_delay_s: by how much the sound starts after the pictures, 0 where one of them is missing.
+    """
+
+    has_audio: bool
+    has_video: bool
+    audio_delay_s: float = 0.0
+
+
+def probe_media(path: Path | str) -> MediaStreams:
+    """Which streams a sound or video file has; a cover picture is no video.
+
+    Raises:
+        MediaError: missing, empty or non-media file.
+    """
+    path = Path(path)
+    _check_file(path)
+    if path.suffix.lower() in SOUNDFILE_SUFFIXES:
+        return MediaStreams(has_audio=True, has_video=False)
+    audio_s, video_s = (_first_time(path, kind) for kind in ("audio", "video"))
+    delay_s = audio_s - video_s if audio_s is not None and video_s is not None else 0.0
+    return MediaStreams(audio_s is not None, video_s is not None, delay_s)
+
+
+def _first_time(path: Path, kind: str) -> float | None:
+    """When the first frame of a kind of stream is shown or heard, ``None`` without the stream."""
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            streams = container.streams.audio if kind == "audio" else _pictures(container)
+            if not streams:
+                return None
+            first = next(container.decode(streams[0]), None)
+            return 0.0 if first is None or first.pts is None else float(first.time)
+    except av.FFmpegError as error:
+        raise MediaError(
+            f"{path}: not readable as media ({error.strerror}); is it truncated or not media?"
+        ) from error
+
+
+def _pictures(container: Any) -> list[Any]:
+    """Video streams without the cover pictures of music files."""
+    from av.stream import Disposition
+
+    return [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+
+
 def read_audio(path: Path | str, sample_rate_hz: int = SAMPLE_RATE_HZ) -> np.ndarray:
     """Audio of a sound or video file as mono float32, resampled.
 
@@ -83,35 +136,87 @@ def read_audio(path: Path | str, sample_rate_hz: int = SAMPLE_RATE_HZ) -> np.nda
     Raises:
         MediaError: missing, empty, truncated or non-media file, no audio stream, no samples.
     """
-    path = Path(path)
+    blocks = list(_audio_blocks(Path(path)))
+    waveform = np.concatenate([block for block, _ in blocks])
+    return resample(waveform, blocks[0][1], sample_rate_hz)
+
+
+def stream_audio(
+    path: Path | str, sample_rate_hz: int = SAMPLE_RATE_HZ, block_s: float = 10.0
+) -> Iterator[np.ndarray]:
+    """The samples of :func:`read_audio` in blocks, in memory that does not grow with the file.
+
+    Args:
+        block_s: about as many seconds are resampled at a time, above 0.
+
+    Yields:
+        float32 (S,); all together they equal :func:`read_audio` to rounding (1e-6).
+
+    Raises:
+        MediaError: as :func:`read_audio`; what is only seen at the file's end, at the end.
+    """
+    held, rate, done = np.zeros(0, np.float32), 0, 0  # done: samples of `held` given out already
+    for block, rate in _audio_blocks(Path(path)):
+        held = np.concatenate([held, block])
+        step, margin = _resampling_step(rate, sample_rate_hz)
+        ready = (len(held) - margin) // step * step
+        if ready - done >= block_s * rate:
+            yield _resampled_part(held, rate, sample_rate_hz, done, ready)
+            drop = max(0, ready - margin)
+            held, done = held[drop:], ready - drop
+    yield _resampled_part(held, rate, sample_rate_hz, done, None)
+
+
+def _resampling_step(rate: int, to_hz: int) -> tuple[int, int]:
+    """Input samples that make whole output samples, and a multiple that covers the filter."""
+    step = rate // math.gcd(rate, to_hz)
+    # torchaudio's filter reaches 6 zero crossings of the lower rate, rolled off at 0.99.
+    reach = math.ceil(7 * rate / min(rate, to_hz)) + step
+    return step, math.ceil(reach / step) * step
+
+
+def _resampled_part(
+    held: np.ndarray, rate: int, to_hz: int, start: int, end: int | None
+) -> np.ndarray:
+    """Resampled ``held[start:end]``; what stands around it is heard by the filter."""
+    step, margin = _resampling_step(rate, to_hz)
+    until = None if end is None else end + margin
+    out = resample(held[:until], rate, to_hz)
+    per_step = to_hz // math.gcd(rate, to_hz)
+    return out[start // step * per_step : None if end is None else end // step * per_step]
+
+
+def _audio_blocks(path: Path) -> Iterator[tuple[np.ndarray, int]]:
+    """Mono float32 blocks of a file and its rate in Hz."""
     _check_file(path)
-    if path.suffix.lower() in SOUNDFILE_SUFFIXES:
-        waveform, rate = _read_with_soundfile(path)
-    else:
-        waveform, rate = _read_audio_with_av(path)
-    if waveform.size == 0:
+    soundfiles = path.suffix.lower() in SOUNDFILE_SUFFIXES
+    count = 0
+    for block, rate in (_soundfile_blocks if soundfiles else _av_blocks)(path):
+        if not np.isfinite(block).all():
+            raise MediaError(f"{path}: audio has NaN or infinite samples; write the file again")
+        count += len(block)
+        yield block, rate
+    if count == 0:
         raise MediaError(f"{path}: audio has 0 samples; give a file with sound in it")
-    if not np.isfinite(waveform).all():
-        raise MediaError(f"{path}: audio has NaN or infinite samples; write the file again")
-    return resample(waveform, rate, sample_rate_hz)
 
 
-def _read_with_soundfile(path: Path) -> tuple[np.ndarray, int]:
+def _soundfile_blocks(path: Path) -> Iterator[tuple[np.ndarray, int]]:
     import soundfile
 
     try:
-        waveform, rate = soundfile.read(str(path), dtype="float32", always_2d=True)
+        with soundfile.SoundFile(str(path)) as stream:
+            for block in stream.blocks(1 << 16, dtype="float32", always_2d=True):
+                yield block.mean(axis=1), int(stream.samplerate)
     except (soundfile.LibsndfileError, RuntimeError) as error:
         raise MediaError(
             f"{path}: not readable as audio ({error}); is it truncated or another format?"
         ) from error
-    return waveform.mean(axis=1), int(rate)
 
 
-def _read_audio_with_av(path: Path) -> tuple[np.ndarray, int]:
+def _av_blocks(path: Path) -> Iterator[tuple[np.ndarray, int]]:
     import av
 
-    chunks: list[np.ndarray] = []
+    decoded = 0
     try:
         with av.open(str(path)) as container:
             if not container.streams.audio:
@@ -119,18 +224,18 @@ def _read_audio_with_av(path: Path) -> tuple[np.ndarray, int]:
             stream = container.streams.audio[0]
             rate = int(stream.codec_context.sample_rate)
             declared = stream.frames  # 0 where the container does not tell
-            decoded = 0
             resampler = av.AudioResampler(format="fltp", layout="mono", rate=rate)
             for frame in container.decode(stream):
                 decoded += 1
-                chunks.extend(out.to_ndarray()[0] for out in resampler.resample(frame))
-            chunks.extend(out.to_ndarray()[0] for out in resampler.resample(None))
+                for out in resampler.resample(frame):
+                    yield out.to_ndarray()[0], rate
+            for out in resampler.resample(None):
+                yield out.to_ndarray()[0], rate
     except av.FFmpegError as error:
         raise MediaError(
             f"{path}: not readable as audio ({error.strerror}); is it truncated or not media?"
         ) from error
     _check_complete(path, "audio packets", decoded, declared, tolerance=3)
-    return np.concatenate(chunks) if chunks else np.zeros(0, np.float32), rate
 
 
 def _check_complete(path: Path, what: str, found: int, declared: int, tolerance: int) -> None:
@@ -189,51 +294,81 @@ def read_video(path: Path | str, fps: float | Fraction = VIDEO_FPS) -> np.ndarra
     Raises:
         MediaError: missing, empty, truncated or non-media file, or no video stream.
     """
+    return np.stack(list(stream_video(path, fps)))
+
+
+def stream_video(path: Path | str, fps: float | Fraction = VIDEO_FPS) -> Iterator[np.ndarray]:
+    """The frames of :func:`read_video` one by one, in memory that does not grow with the file.
+
+    Yields:
+        uint8 RGB (H, W, 3); one object may come several times.
+
+    Raises:
+        MediaError: as :func:`read_video`; what is only seen at the file's end, at the end.
+    """
     import av
 
     path = Path(path)
     _check_file(path)
-    frames: list[np.ndarray] = []
-    times_s: list[float] = []
+    decoded = 0
     try:
         with av.open(str(path)) as container:
-            if not container.streams.video:
+            pictures = _pictures(container)
+            if not pictures:
                 raise MediaError(f"{path}: has no video stream; give a file with pictures")
-            stream = container.streams.video[0]
+            stream = pictures[0]
             stream.thread_type = "AUTO"
             rate = float(stream.average_rate or stream.guessed_rate or VIDEO_FPS)
             declared = stream.frames  # 0 where the container does not tell
-            for index, frame in enumerate(container.decode(stream)):
-                frames.append(frame.to_ndarray(format="rgb24"))
-                times_s.append(index / rate if frame.pts is None else float(frame.time))
+
+            def timed() -> Iterator[tuple[Any, float]]:
+                nonlocal decoded
+                for frame in container.decode(stream):
+                    yield frame, decoded / rate if frame.pts is None else float(frame.time)
+                    decoded += 1
+
+            last, picture = None, np.zeros(0, np.uint8)
+            for frame in _at_rate(timed(), rate, float(fps)):
+                if frame is not last:
+                    last, picture = frame, frame.to_ndarray(format="rgb24")
+                yield picture
     except av.FFmpegError as error:
         raise MediaError(
             f"{path}: not readable as video ({error.strerror}); is it truncated or not media?"
         ) from error
-    if not frames:
+    if decoded == 0:
         raise MediaError(f"{path}: video has 0 frames; give a file with pictures")
-    _check_complete(path, "video frames", len(frames), declared, tolerance=1)
-    shown = frame_index_at_rate(np.asarray(times_s), rate, float(fps))
-    return np.stack([frames[i] for i in shown])
+    _check_complete(path, "video frames", decoded, declared, tolerance=1)
 
 
-def frame_index_at_rate(times_s: np.ndarray, source_fps: float, fps: float) -> np.ndarray:
+Item = TypeVar("Item")
+
+
+def _at_rate(timed: Iterable[tuple[Item, float]], source_fps: float, fps: float) -> Iterator[Item]:
     """Which source frame is on screen at the middle of each frame of a constant rate.
 
     Args:
-        times_s: float (N,) presentation times of the source frames in seconds, ascending.
+        timed: source frames and their presentation times in seconds, ascending.
         source_fps: average source rate, which gives the last frame its length.
         fps: rate of the result.
 
-    Returns:
-        int64 (T,), T = round(duration * fps), at least 1.
+    Yields:
+        round(duration * fps) frames, at least 1 where there is a source frame.
     """
-    relative = times_s - times_s[0]
-    duration_s = float(relative[-1]) + 1.0 / source_fps
-    count = max(1, round(duration_s * fps))
-    middles = (np.arange(count) + 0.5) / fps
-    shown = np.searchsorted(relative, middles + 1e-6, side="right") - 1
-    return np.clip(shown, 0, len(times_s) - 1)
+    count, first_s, shown, time_s = 0, 0.0, None, 0.0
+    for frame, at_s in timed:
+        if shown is None:
+            first_s = at_s
+        time_s = at_s - first_s
+        while shown is not None and (count + 0.5) / fps + 1e-6 < time_s:
+            yield shown
+            count += 1
+        shown = frame
+    if shown is None:
+        return
+    total = max(1, round((time_s + 1.0 / source_fps) * fps))
+    for _ in range(count, total):
+        yield shown
 
 
 def write_video(

@@ -14,9 +14,21 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from avsr import files
-from avsr.files import MediaError, read_audio, read_video, write_atomically, write_video
+from avsr.files import (
+    MediaError,
+    MediaStreams,
+    probe_media,
+    read_audio,
+    read_video,
+    stream_audio,
+    stream_video,
+    write_atomically,
+    write_video,
+)
 
 TONE_HZ = 440.0
 
@@ -125,6 +137,90 @@ def test_other_frame_rates_are_resampled_by_time(
     shown = (read[:, 16, 24, 0].astype(float) - 20) / 2
     expected = np.floor((np.arange(50) + 0.5) / 25 * float(rate) + 1e-6)
     assert np.abs(shown - expected).max() <= 1.5  # the codec's rounding of gray levels
+
+
+def shown_by_definition(times_s: np.ndarray, source_fps: float, fps: float) -> np.ndarray:
+    """For each output frame the last source frame that began by its middle, found in one go."""
+    relative = times_s - times_s[0]
+    count = max(1, round((float(relative[-1]) + 1.0 / source_fps) * fps))
+    middles = (np.arange(count) + 0.5) / fps
+    shown = np.searchsorted(relative, middles + 1e-6, side="right") - 1
+    return np.clip(shown, 0, len(times_s) - 1)
+
+
+@given(
+    st.lists(st.floats(0.001, 0.3), min_size=0, max_size=60),
+    st.sampled_from([12.0, 24.0, 25.0, 30000 / 1001, 30.0, 50.0]),
+    st.floats(-1.0, 5.0),
+)
+def test_a_stream_of_frames_shows_what_the_whole_list_shows(
+    steps: list[float], source_fps: float, start_s: float
+) -> None:
+    times = start_s + np.concatenate([[0.0], np.cumsum(steps)])
+    streamed = list(files._at_rate(zip(range(len(times)), times, strict=True), source_fps, 25.0))
+    assert streamed == shown_by_definition(times, source_fps, 25.0).tolist()
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 16000, 22050, 44100, 48000])
+@pytest.mark.parametrize("block_s", [0.3, 1.0])
+def test_streamed_sound_is_the_whole_sound(tmp_path: Path, rate: int, block_s: float) -> None:
+    path = tmp_path / "a.wav"
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (round(40.123 * rate), 2))
+    soundfile.write(path, noise, rate, subtype="FLOAT")
+    blocks = list(stream_audio(path, block_s=block_s))
+    assert len(blocks) > 3
+    np.testing.assert_allclose(np.concatenate(blocks), read_audio(path), atol=2e-6)
+
+
+def test_streamed_film_is_the_whole_film(tmp_path: Path) -> None:
+    path = tmp_path / "film.mp4"
+    write_video(path, numbered_frames(80), 30, tone(2.7, 44100), 44100)
+    np.testing.assert_array_equal(np.stack(list(stream_video(path))), read_video(path))
+    np.testing.assert_allclose(np.concatenate(list(stream_audio(path))), read_audio(path))
+
+
+def test_streams_tell_damage_too(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "none.wav", np.zeros(0), 16000)
+    with pytest.raises(MediaError, match=r"none.wav.*0 samples"):
+        list(stream_audio(tmp_path / "none.wav"))
+    soundfile.write(tmp_path / "nan.wav", np.array([0.1, np.nan]), 16000, subtype="FLOAT")
+    for reader in (read_audio, lambda path: list(stream_audio(path))):
+        with pytest.raises(MediaError, match=r"nan.wav: audio has NaN"):
+            reader(tmp_path / "nan.wav")
+
+
+def test_probe_says_which_streams_there_are(tmp_path: Path) -> None:
+    write_video(tmp_path / "silent.mp4", numbered_frames(5), 25)
+    write_video(tmp_path / "film.mp4", numbered_frames(25), 25, tone(1.0, 16000))
+    soundfile.write(tmp_path / "sound.wav", tone(0.2, 16000), 16000)
+    assert probe_media(tmp_path / "silent.mp4") == MediaStreams(False, True)
+    assert probe_media(tmp_path / "film.mp4") == MediaStreams(True, True, 0.0)
+    assert probe_media(tmp_path / "sound.wav") == MediaStreams(True, False)
+    (tmp_path / "text.mp4").write_text("this is not media\n" * 20)
+    with pytest.raises(MediaError, match=r"text\.mp4: not readable"):
+        probe_media(tmp_path / "text.mp4")
+
+
+def late_sound(path: Path, delay_s: float) -> Path:
+    """A film whose sound starts later than its pictures."""
+    with av.open(str(path), "w") as out:
+        video = out.add_stream("libx264", rate=25)
+        video.pix_fmt, video.height, video.width = "yuv420p", 32, 48
+        sound = out.add_stream("pcm_s16le", rate=16000, layout="mono")
+        for frame in numbered_frames(50):
+            out.mux(video.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        out.mux(video.encode(None))
+        samples = (tone(1.0, 16000) * 30000).astype(np.int16)[None]
+        block = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+        block.sample_rate, block.pts = 16000, round(delay_s * 16000)
+        out.mux(sound.encode(block))
+        out.mux(sound.encode(None))
+    return path
+
+
+def test_probe_says_that_the_sound_starts_late(tmp_path: Path) -> None:
+    found = probe_media(late_sound(tmp_path / "late.mkv", 0.6))
+    assert abs(found.audio_delay_s - 0.6) < 0.05
 
 
 def test_wav_that_would_clip_is_refused_not_clipped(tmp_path: Path) -> None:
