@@ -58,6 +58,35 @@ def ctc_loss_sum(logits: Tensor, lengths: Tensor, tokens: Tensor, token_lengths:
     return LossSum(total, int(token_lengths.sum()))
 
 
+def transducer_loss_sum(
+    logits: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor
+) -> LossSum:
+    """Transducer loss (Graves 2012, arXiv 1211.3711, eq. 16; torchaudio's), in nats, summed.
+
+    Args:
+        logits: float (B, T, U + 1, K) at every frame after every number of tokens, blank 0.
+        lengths: int (B,) frames of each utterance, at least 1.
+        tokens: int (B, U) in [1, K), zeros after each utterance's end.
+        token_lengths: int (B,).
+
+    Returns:
+        the sum over the batch; the count is the number of tokens.
+    """
+    from torchaudio.functional import rnnt_loss
+
+    # It wants no padding beyond the longest utterance.
+    frames, longest = int(lengths.max()), int(token_lengths.max())
+    total = rnnt_loss(
+        logits[:, :frames, : longest + 1].float().contiguous(),
+        tokens[:, :longest].int().contiguous(),
+        lengths.int(),
+        token_lengths.int(),
+        blank=0,
+        reduction="sum",
+    )
+    return LossSum(total, int(token_lengths.sum()))
+
+
 def frame_loss_sum(logits: Tensor, frame_tokens: Tensor, present: Tensor) -> Tensor:
     """Cross-entropy of each frame against the token that is being said, in nats, summed.
 

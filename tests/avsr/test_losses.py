@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from avsr.losses import ctc_loss_sum
+from avsr.losses import ctc_loss_sum, transducer_loss_sum
 
 
 def by_enumeration(log_probabilities: torch.Tensor, target: list[int]) -> float:
@@ -49,3 +49,60 @@ def test_pair_without_a_path_is_named_not_infinite() -> None:
         ctc_loss_sum(torch.zeros(1, 2, 3), torch.tensor([2]), tokens, token_lengths)
     loss = ctc_loss_sum(torch.zeros(1, 3, 3), torch.tensor([3]), tokens, token_lengths)
     assert float(loss.total) == pytest.approx(3 * math.log(3), rel=1e-5)
+
+
+def all_alignments(log_probabilities: torch.Tensor, target: list[int]) -> float:
+    """-log of the sum over all ways through frames and tokens (the transducer's definition)."""
+    frames, tokens, _ = log_probabilities.shape
+    total = 0.0
+    # The last step is the blank of the last frame; the tokens' places among the others vary.
+    for places in itertools.combinations(range(frames - 1 + tokens - 1), tokens - 1):
+        t = u = 0
+        score = 0.0
+        for step in range(frames - 1 + tokens - 1):
+            if step in places:
+                score += float(log_probabilities[t, u, target[u]])
+                u += 1
+            else:
+                score += float(log_probabilities[t, u, 0])
+                t += 1
+        total += math.exp(score + float(log_probabilities[t, u, 0]))
+    return -math.log(total)
+
+
+def test_transducer_loss_equals_enumeration_and_sums_over_the_batch() -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(3, 4, 3, 5)
+    tokens = torch.tensor([[1, 1], [4, 0], [0, 0]])
+    lengths, token_lengths = torch.tensor([4, 3, 2]), torch.tensor([2, 1, 0])
+    loss = transducer_loss_sum(logits, lengths, tokens, token_lengths)
+    scores = logits.log_softmax(-1)
+    expected = all_alignments(scores[0], [1, 1])
+    expected += all_alignments(scores[1, :3, :2], [4])
+    expected += all_alignments(scores[2, :2, :1], [])
+    assert float(loss.total) == pytest.approx(expected, rel=1e-5)
+    assert loss.count == 3
+
+
+def test_transducer_gradient_is_that_of_the_loss_and_zero_in_the_padding() -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(2, 4, 3, 4, requires_grad=True)
+    arguments = torch.tensor([4, 2]), torch.tensor([[1, 2], [3, 0]]), torch.tensor([2, 1])
+    transducer_loss_sum(logits, *arguments).total.backward()
+    assert logits.grad is not None
+    assert (logits.grad[1, 2:] == 0).all() and (logits.grad[1, :, 2:] == 0).all()
+    direction = torch.randn(logits.shape)
+    with torch.no_grad():
+        ahead, behind = (
+            float(transducer_loss_sum(logits + step * direction, *arguments).total)
+            for step in (1e-2, -1e-2)
+        )
+    slope = (ahead - behind) / 2e-2
+    assert slope == pytest.approx(float((logits.grad * direction).sum()), rel=1e-2)
+
+
+def test_transducer_loss_of_a_batch_without_any_token() -> None:
+    logits = torch.zeros(1, 3, 2, 4)
+    loss = transducer_loss_sum(logits, torch.tensor([3]), torch.tensor([[0]]), torch.tensor([0]))
+    assert float(loss.total) == pytest.approx(3 * math.log(4), rel=1e-5)
+    assert loss.count == 0
