@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from avsr.models.audio_encoder import AudioEncoder
 from avsr.models.decoder import AttentionDecoder
 from avsr.models.fusion import STREAMS, Fusion, Stream
-from avsr.models.layers import ConformerBlock, mask_of_lengths
+from avsr.models.layers import ChunkConfig, ConformerBlock, mask_of_lengths
 from avsr.models.motion_encoder import MotionEncoder
 from avsr.models.speech_encoder import SpeechEncoder, SpeechEncoderConfig
 from avsr.models.video_encoder import VideoEncoder
@@ -39,6 +39,9 @@ class RecognizerConfig:
     decoder_layers: int = 0  # of the attention decoder; 0 is CTC alone
     # A pretrained audio encoder: its SpeechEncoderConfig as JSON, so that a file tells it whole.
     speech_encoder: str | None = None
+    # For streaming: convolutions that look back only, and stems with a bounded look-ahead (crops
+    # and lips 2 frames, sound none). One network then serves whole files and streams.
+    causal: bool = False
 
     def __post_init__(self) -> None:
         if self.vocabulary_size < 2:
@@ -65,6 +68,11 @@ class RecognizerConfig:
             raise ValueError(f"dropout {self.dropout} must be in [0, 1)")
         if self.decoder_layers < 0:
             raise ValueError(f"decoder_layers {self.decoder_layers} must be 0 (none) or more")
+        if self.causal and self.speech_encoder is not None:
+            raise ValueError(
+                "causal True and a speech_encoder exclude each other: a pretrained speech encoder "
+                "looks at the whole utterance; train with log-mel features"
+            )
 
 
 def _audio_encoder(config: RecognizerConfig) -> nn.Module:
@@ -84,13 +92,13 @@ class Recognizer(nn.Module):
         makers = {
             "audio": lambda: _audio_encoder(config),
             "crops": lambda: VideoEncoder(width, config.video_channels, dropout),
-            "lips": lambda: MotionEncoder(LIP_POINTS, width, dropout),
+            "lips": lambda: MotionEncoder(LIP_POINTS, width, dropout, config.causal),
         }
         self.encoders = nn.ModuleDict({name: makers[name]() for name in config.streams})
         self.stream_layers = nn.ModuleDict(
             {
                 name: nn.ModuleList(
-                    ConformerBlock(width, config.num_heads, config.kernel, dropout)
+                    ConformerBlock(width, config.num_heads, config.kernel, dropout, config.causal)
                     for _ in range(config.stream_layers)
                 )
                 for name in config.streams
@@ -98,7 +106,7 @@ class Recognizer(nn.Module):
         )
         self.fusion = Fusion(config.streams, width, dropout)
         self.layers = nn.ModuleList(
-            ConformerBlock(width, config.num_heads, config.kernel, dropout)
+            ConformerBlock(width, config.num_heads, config.kernel, dropout, config.causal)
             for _ in range(config.fused_layers)
         )
         self.to_logits = nn.Linear(width, config.vocabulary_size)
@@ -114,7 +122,9 @@ class Recognizer(nn.Module):
             else None
         )
 
-    def encode(self, stream: Stream, values: Tensor, present: Tensor) -> Tensor:
+    def encode(
+        self, stream: Stream, values: Tensor, present: Tensor, *, chunks: ChunkConfig | None = None
+    ) -> Tensor:
         """Encode one stream to (B, T, D).
 
         Args:
@@ -122,28 +132,51 @@ class Recognizer(nn.Module):
                 pretrained speech encoder, ``"crops"`` gray crops (B, T, H, W),
                 ``"lips"`` points (B, T, P, 3) in millimetres.
             present: (B, T) bool, frames at which the stream is there.
+            chunks: what the attention sees, see :class:`ChunkConfig`; ``None`` is everything.
+
+        Raises:
+            ValueError: chunks of a network whose convolutions look beyond them.
         """
+        if chunks is not None and not self.config.causal:
+            raise ValueError(
+                "chunks need a network with causal True: this one's convolutions look ahead; "
+                "train one with --loop.model.causal True"
+            )
         x = self.encoders[stream](values, present)
         for layer in self.stream_layers[stream]:  # type: ignore[attr-defined]
-            x = layer(x, present)
+            x = layer(x, present, chunks=chunks)
         return x
 
-    def fuse(self, encoded: dict[Stream, tuple[Tensor, Tensor]], valid_mask: Tensor) -> Tensor:
+    def fuse(
+        self,
+        encoded: dict[Stream, tuple[Tensor, Tensor]],
+        valid_mask: Tensor,
+        *,
+        chunks: ChunkConfig | None = None,
+    ) -> Tensor:
         """Memory (B, T, D) from encoded streams and their presence, see :class:`Fusion`."""
         x = self.fusion(encoded, valid_mask)
         for layer in self.layers:
-            x = layer(x, valid_mask)
+            x = layer(x, valid_mask, chunks=chunks)
         return x
 
     def ctc_logits(self, memory: Tensor) -> Tensor:
         """CTC logits (B, T, K) of the memory (B, T, D)."""
         return self.to_logits(memory)
 
-    def recognize(self, encoded: dict[Stream, tuple[Tensor, Tensor]], valid_mask: Tensor) -> Tensor:
+    def recognize(
+        self,
+        encoded: dict[Stream, tuple[Tensor, Tensor]],
+        valid_mask: Tensor,
+        *,
+        chunks: ChunkConfig | None = None,
+    ) -> Tensor:
         """CTC logits (B, T, K) from encoded streams and their presence."""
-        return self.ctc_logits(self.fuse(encoded, valid_mask))
+        return self.ctc_logits(self.fuse(encoded, valid_mask, chunks=chunks))
 
-    def encode_batch(self, batch: Batch) -> tuple[dict[Stream, tuple[Tensor, Tensor]], Tensor]:
+    def encode_batch(
+        self, batch: Batch, *, chunks: ChunkConfig | None = None
+    ) -> tuple[dict[Stream, tuple[Tensor, Tensor]], Tensor]:
         """The batch's streams, encoded to (B, T, D), with their presence (B, T); its valid mask.
 
         A stream is computed only for the utterances that have it.
@@ -155,7 +188,9 @@ class Recognizer(nn.Module):
             if name not in self.config.streams:
                 continue
             rows = present.any(1)
-            some = self.encode(name, values[rows], present[rows]) if rows.any() else None
+            some = None
+            if rows.any():
+                some = self.encode(name, values[rows], present[rows], chunks=chunks)
             full = batch.lengths.new_zeros((*valid_mask.shape, self.config.width)).to(
                 self.to_logits.weight.dtype if some is None else some.dtype
             )
@@ -164,20 +199,21 @@ class Recognizer(nn.Module):
             encoded[name] = (full, present)
         return encoded, valid_mask
 
-    def memory_of(self, batch: Batch) -> Tensor:
+    def memory_of(self, batch: Batch, *, chunks: ChunkConfig | None = None) -> Tensor:
         """Memory (B, T, D) of a batch: what CTC and the attention decoder look at."""
-        return self.fuse(*self.encode_batch(batch))
+        return self.fuse(*self.encode_batch(batch, chunks=chunks), chunks=chunks)
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: Batch, *, chunks: ChunkConfig | None = None) -> Tensor:
         """Logits (B, T, K) of a batch; streams that the batch lacks count as missing."""
-        return self.forward_with_frames(batch)[0]
+        return self.forward_with_frames(batch, chunks=chunks)[0]
 
     def forward_with_frames(
-        self, batch: Batch
+        self, batch: Batch, *, chunks: ChunkConfig | None = None
     ) -> tuple[Tensor, dict[Stream, tuple[Tensor, Tensor]]]:
         """Logits, and for each stream its own frame logits (B, T, K) and presence (B, T)."""
-        encoded, valid_mask = self.encode_batch(batch)
-        return self.recognize(encoded, valid_mask), self.frame_logits(encoded)
+        encoded, valid_mask = self.encode_batch(batch, chunks=chunks)
+        logits = self.recognize(encoded, valid_mask, chunks=chunks)
+        return logits, self.frame_logits(encoded)
 
     def frame_logits(
         self, encoded: dict[Stream, tuple[Tensor, Tensor]]
