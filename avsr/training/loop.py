@@ -278,7 +278,8 @@ def train(
         progress.set_postfix(loss=f"{means['loss']:.3f}", refresh=False)
         done = update + 1
         row = {"update": done, "epoch": epoch, "seconds": time.monotonic() - started, **means}
-        if done % config.validate_every == 0 or done == config.max_updates:
+        checked = done % config.validate_every == 0 or done == config.max_updates
+        if checked:
             kept = average.swap(bare)
             bare.eval()
             metrics = validate(bare)
@@ -293,10 +294,11 @@ def train(
             if accelerator.is_main_process:
                 said = ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())
                 progress.write(f"update {done}: loss {row['loss']:.3f}, {said}")
+        if log is not None:  # before the checkpoint: a resumed run cuts the log, and cannot add
+            log.append(row)
+        if checked:
             counters = {"update": done, "best": best, "epoch_sizes": stream.epoch_sizes}
             _checkpoint(run_folder, counters, bare, average, optimizer, accelerator)
-        if log is not None:
-            log.append(row)
     progress.close()
     accelerator.wait_for_everyone()
     return dict(read_json(run_folder / "best.json"))
