@@ -15,6 +15,7 @@ from avsr.models.fusion import STREAMS, Fusion, Stream
 from avsr.models.layers import ChunkConfig, ConformerBlock, mask_of_lengths
 from avsr.models.motion_encoder import MotionEncoder
 from avsr.models.speech_encoder import SpeechEncoder, SpeechEncoderConfig
+from avsr.models.transducer import Transducer
 from avsr.models.video_encoder import VideoEncoder
 from avsr.units import LIP_POINTS
 
@@ -34,7 +35,8 @@ class RecognizerConfig:
     stream_layers: int = 1  # Conformer layers of each stream before the fusion
     fused_layers: int = 4  # Conformer layers after it
     kernel: int = 15  # frames of the depthwise convolution: 0.6 s
-    video_channels: tuple[int, ...] = (16, 32, 64, 128)  # stem and residual blocks
+    video_channels: tuple[int, ...] = (16, 32, 64, 128)  # stem and residual stages
+    video_blocks: int = 1  # residual blocks of a stage
     dropout: float = 0.1
     decoder_layers: int = 0  # of the attention decoder; 0 is CTC alone
     # A pretrained audio encoder: its SpeechEncoderConfig as JSON, so that a file tells it whole.
@@ -42,6 +44,7 @@ class RecognizerConfig:
     # For streaming: convolutions that look back only, and stems with a bounded look-ahead (crops
     # and lips 2 frames, sound none). One network then serves whole files and streams.
     causal: bool = False
+    transducer: bool = False  # a transducer head beside the others
 
     def __post_init__(self) -> None:
         if self.vocabulary_size < 2:
@@ -64,6 +67,8 @@ class RecognizerConfig:
                 f"video_channels {self.video_channels} must be two or more multiples of 8: the "
                 "group norms have 8 groups"
             )
+        if self.video_blocks < 1:
+            raise ValueError(f"video_blocks {self.video_blocks} must be at least 1")
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout {self.dropout} must be in [0, 1)")
         if self.decoder_layers < 0:
@@ -83,7 +88,7 @@ def _audio_encoder(config: RecognizerConfig) -> nn.Module:
 
 
 class Recognizer(nn.Module):
-    """Audio-visual speech recogniser with a CTC head and, if asked for, an attention decoder."""
+    """Audio-visual speech recogniser: CTC, and if asked for attention and transducer decoders."""
 
     def __init__(self, config: RecognizerConfig) -> None:
         super().__init__()
@@ -91,7 +96,9 @@ class Recognizer(nn.Module):
         width, dropout = config.width, config.dropout
         makers = {
             "audio": lambda: _audio_encoder(config),
-            "crops": lambda: VideoEncoder(width, config.video_channels, dropout),
+            "crops": lambda: VideoEncoder(
+                width, config.video_channels, dropout, config.video_blocks
+            ),
             "lips": lambda: MotionEncoder(LIP_POINTS, width, dropout, config.causal),
         }
         self.encoders = nn.ModuleDict({name: makers[name]() for name in config.streams})
@@ -120,6 +127,9 @@ class Recognizer(nn.Module):
             )
             if config.decoder_layers
             else None
+        )
+        self.transducer = (
+            Transducer(config.vocabulary_size, width, dropout) if config.transducer else None
         )
 
     def encode(
