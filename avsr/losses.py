@@ -11,9 +11,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+IGNORED_TOKEN = -1
 UNKNOWN_FRAME = -1  # a frame of which nobody said which token it belongs to
 
 
@@ -83,6 +85,22 @@ def transducer_loss_sum(
         token_lengths.int(),
         blank=0,
         reduction="sum",
+    )
+    return LossSum(total, int(token_lengths.sum()))
+
+
+def next_token_loss_sum(logits: Tensor, tokens: Tensor, token_lengths: Tensor) -> LossSum:
+    """Cross-entropy of each next token, in nats, summed.
+
+    Args:
+        logits: float (B, U, K), those that should say ``tokens``.
+        tokens: int (B, U), anything after each utterance's end.
+        token_lengths: int (B,).
+    """
+    places = torch.arange(tokens.shape[1], device=tokens.device)
+    targets = tokens.masked_fill(places >= token_lengths[:, None], IGNORED_TOKEN)
+    total = F.cross_entropy(
+        logits.float().transpose(1, 2), targets, ignore_index=IGNORED_TOKEN, reduction="sum"
     )
     return LossSum(total, int(token_lengths.sum()))
 

@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from avsr.losses import ctc_loss_sum, transducer_loss_sum
+from avsr.losses import ctc_loss_sum, next_token_loss_sum, transducer_loss_sum
 
 
 def by_enumeration(log_probabilities: torch.Tensor, target: list[int]) -> float:
@@ -106,3 +106,12 @@ def test_transducer_loss_of_a_batch_without_any_token() -> None:
     loss = transducer_loss_sum(logits, torch.tensor([3]), torch.tensor([[0]]), torch.tensor([0]))
     assert float(loss.total) == pytest.approx(3 * math.log(4), rel=1e-5)
     assert loss.count == 0
+
+
+def test_next_token_loss_by_hand_and_padding_is_free() -> None:
+    logits = torch.tensor([[[0.0, 0.0, 0.0], [0.0, math.log(2.0), 0.0]]])
+    loss = next_token_loss_sum(logits, torch.tensor([[2, 1]]), torch.tensor([2]))
+    # 1 of 3 equal ones, then 2 of 4
+    assert loss.count == 2 and float(loss.total) == pytest.approx(math.log(3) + math.log(2))
+    shorter = next_token_loss_sum(logits, torch.tensor([[2, 0]]), torch.tensor([1]))
+    assert shorter.count == 1 and float(shorter.total) == pytest.approx(math.log(3))
