@@ -166,9 +166,25 @@ def validator(
     num_mels: int | None,
     batch_size: int = 16,
 ) -> Callable[[nn.Module], dict[str, float]]:
+    """:func:`reading_validator` of CTC's best path."""
+
+    def read(model: nn.Module, batch: Batch) -> list[str]:
+        return [tokenizer.decode(ids) for ids in ctc_greedy(model(batch), batch.lengths)]
+
+    return reading_validator(read, rows, conditions, accelerator, num_mels, batch_size)
+
+
+def reading_validator(
+    read: Callable[[nn.Module, Batch], list[str]],
+    rows: datasets.Dataset,
+    conditions: Sequence[ValidationCondition],
+    accelerator: Accelerator,
+    num_mels: int | None,
+    batch_size: int = 16,
+) -> Callable[[nn.Module], dict[str, float]]:
     """Function that decodes the validation split in each condition and gives WERs as fractions.
 
-    The utterances are shared out among the processes and the counts summed, so that all processes
+    ``read`` gives the texts of a batch on the accelerator's device. The utterances are shared out among the processes and the counts summed, so that all processes
     get the same figures. ``wer`` is the mean over the conditions. One batch at a time is in memory:
     reading it again costs little beside the network.
     """
@@ -196,10 +212,10 @@ def validator(
         counts = np.zeros((len(conditions), 4))
         for number, condition in enumerate(conditions):
             for batch, references in batches(condition):
-                found = ctc_greedy(model(batch.to(accelerator.device)), batch.lengths)
+                texts = read(model, batch.to(accelerator.device))
                 total = corpus_errors(
-                    word_errors(reference=r, hypothesis=tokenizer.decode(ids))
-                    for r, ids in zip(references, found, strict=True)
+                    word_errors(reference=r, hypothesis=h)
+                    for r, h in zip(references, texts, strict=True)
                 )
                 counts[number] += (
                     total.substitutions,
