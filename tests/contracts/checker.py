@@ -16,12 +16,12 @@ LEVELS = {
     for level, names in enumerate(
         (
             "avsr.units avsr.schema learn2talk.schema",
-            "avsr.audio avsr.video avsr.noise avsr.text"
+            "avsr.subtitles avsr.synchrony avsr.audio avsr.video avsr.noise avsr.text"
             " learn2talk.mesh learn2talk.head learn2talk.articulation"
             " learn2talk.rasterize learn2talk.drawing",
             "avsr.models avsr.losses avsr.metrics avsr.decode"
             " learn2talk.models learn2talk.losses learn2talk.metrics",
-            "avsr.files avsr.tracking learn2talk.files",
+            "avsr.files avsr.weights avsr.tracking learn2talk.files",
             "avsr.corpora avsr.data avsr.pretrained learn2talk.corpora learn2talk.data",
             "avsr.training learn2talk.training",
             "avsr.transcribe avsr.evaluate avsr.conditions avsr.summaries avsr.audit avsr.score"
