@@ -184,9 +184,10 @@ def reading_validator(
 ) -> Callable[[nn.Module], dict[str, float]]:
     """Function that decodes the validation split in each condition and gives WERs as fractions.
 
-    ``read`` gives the texts of a batch on the accelerator's device. The utterances are shared out among the processes and the counts summed, so that all processes
-    get the same figures. ``wer`` is the mean over the conditions. One batch at a time is in memory:
-    reading it again costs little beside the network.
+    ``read`` gives the texts of a batch on the accelerator's device. The utterances are shared out
+    among the processes and the counts summed, so that all processes get the same figures. ``wer``
+    is the mean over the conditions. One batch at a time is in memory: reading it again costs little
+    beside the network.
     """
     rows = rows.select_columns(list(COLUMNS_READ))
     mine = range(accelerator.process_index, len(rows), accelerator.num_processes)
