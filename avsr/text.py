@@ -198,6 +198,38 @@ class Tokenizer:
         return counts
 
 
+def ctc_frames(tokens: Sequence[int]) -> int:
+    """Fewest frames that a CTC path of ``tokens`` needs: one each, and a blank between repeats."""
+    return len(tokens) + sum(a == b for a, b in zip(tokens, tokens[1:]))  # noqa: B905
+
+
+def text_problem(text: str, num_frames: int | None, tokenizer: Tokenizer | None) -> str | None:
+    """Why CTC cannot learn ``text`` from ``num_frames`` frames; ``None`` where it can.
+
+    Args:
+        text: the reference.
+        num_frames: of the utterance, ``None`` = not known yet.
+        tokenizer: ``None`` = not known yet; only an empty text is found then.
+    """
+    if not normalise(text):
+        return f"text {text!r} is empty once normalised; there is nothing to learn or to score"
+    if tokenizer is None:
+        return None
+    unknown = tokenizer.unknown_characters(text)
+    if unknown:
+        return (
+            f"text {text!r} has characters outside the vocabulary: {' '.join(unknown)}; spell them "
+            "out, or train a tokenizer on texts that have them"
+        )
+    tokens = tokenizer.encode(text)
+    if num_frames is not None and ctc_frames(tokens) > num_frames:
+        return (
+            f"text {text!r} has {len(tokens)} tokens and {ctc_frames(tokens) - len(tokens)} "
+            f"repeats for {num_frames} frames: no CTC path exists; is the text of another clip?"
+        )
+    return None
+
+
 SILENCE_VISEME = "sil"
 _VISEME_ROWS: tuple[tuple[str, str, str, str], ...] = (
     # Viseme and first column: Amazon Polly developer guide, "English (US) (en-US)", phoneme and

@@ -35,7 +35,7 @@ _STRINGS = ("utterance_id", "speaker_id", "text", "words", "phones", "source")
 _ARRAYS = ("audio", "mouth_crops", "lips", "vertices", "video_valid")
 _INTEGERS = ("num_frames", "num_samples")
 COLUMNS = _STRINGS + _ARRAYS + _INTEGERS
-_ROWS_PER_BATCH = 64  # Arrow's binary column holds under 2 GiB a batch; a row is 1-2 MB
+_ROWS_PER_BATCH = 16  # what a writer holds in memory; a row is 1 MB (3 s) to 7 MB (16 s)
 
 
 class ManifestError(ValueError):
@@ -232,11 +232,8 @@ def _write_split(
     folder: Path, split: str, rows: Iterable[Mapping[str, Any]], seen: dict[str, str]
 ) -> tuple[datasets.Dataset, dict[str, int]]:
     from datasets import Dataset
-    from datasets.arrow_writer import ArrowWriter
 
-    path, counts = folder / f"{split}.arrow", {"utterances": 0, "frames": 0, "valid_frames": 0}
-    writer = ArrowWriter(path=str(path), features=_features(), writer_batch_size=_ROWS_PER_BATCH)
-    try:
+    def once() -> Iterable[Mapping[str, Any]]:
         for row in rows:
             utterance_id = row["utterance_id"]
             if utterance_id in seen:
@@ -245,6 +242,24 @@ def _write_split(
                     "every id may appear once"
                 )
             seen[utterance_id] = split
+            yield row
+
+    counts = write_shard(folder / f"{split}.arrow", once())
+    return Dataset.from_file(str(folder / f"{split}.arrow")), counts
+
+
+def write_shard(path: Path, rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Write rows (:func:`encode_utterance`) as one Arrow file, a few in memory at a time.
+
+    Returns:
+        how many utterances, frames and valid_frames it holds.
+    """
+    from datasets.arrow_writer import ArrowWriter
+
+    counts = {"utterances": 0, "frames": 0, "valid_frames": 0}
+    writer = ArrowWriter(path=str(path), features=_features(), writer_batch_size=_ROWS_PER_BATCH)
+    try:
+        for row in rows:
             counts["utterances"] += 1
             counts["frames"] += row["num_frames"]
             counts["valid_frames"] += int(decode_array(row["video_valid"]).sum())
@@ -252,7 +267,14 @@ def _write_split(
         writer.finalize()
     finally:
         writer.close()
-    return Dataset.from_file(str(path)), counts
+    return counts
+
+
+def empty_split() -> datasets.Dataset:
+    """A split without utterances."""
+    from datasets import Dataset
+
+    return Dataset.from_dict({name: [] for name in COLUMNS}, features=_features())
 
 
 def _features() -> datasets.Features:

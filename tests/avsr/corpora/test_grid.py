@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from avsr.corpora import talking_faces
+from avsr.corpora import clip_tracking, talking_faces
 from avsr.corpora.grid import (
     GridError,
     find_files,
@@ -78,7 +78,7 @@ def corpus(root: Path, codes: Iterable[str] = ("bbaf3s",)) -> Path:
 @pytest.fixture
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     StandInTracker.calls = 0
-    monkeypatch.setattr(talking_faces, "FaceTracker", StandInTracker)
+    monkeypatch.setattr(clip_tracking, "FaceTracker", StandInTracker)
     monkeypatch.setattr(talking_faces, "check_landmarker", lambda path: None)
     monkeypatch.setattr(talking_faces, "face_triangles", lambda: np.array([[0, 37, 267]], np.int32))
 
@@ -208,7 +208,7 @@ def test_a_stopped_run_continues_and_a_finished_one_returns(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(talking_faces, "_assemble", die)
+        patch.setattr(talking_faces, "_finish", die)
         run(root, tmp_path / "out")
     assert StandInTracker.calls == 2
     assert any("2 of them tracked before" in line for line in run(root, tmp_path / "out"))
