@@ -89,20 +89,54 @@ def transducer_loss_sum(
     return LossSum(total, int(token_lengths.sum()))
 
 
-def next_token_loss_sum(logits: Tensor, tokens: Tensor, token_lengths: Tensor) -> LossSum:
+def next_token_loss_sum(
+    logits: Tensor, tokens: Tensor, token_lengths: Tensor, label_smoothing: float = 0.0
+) -> LossSum:
     """Cross-entropy of each next token, in nats, summed.
 
     Args:
         logits: float (B, U, K), those that should say ``tokens``.
         tokens: int (B, U), anything after each utterance's end.
         token_lengths: int (B,).
+        label_smoothing: share of each target that is spread over all K (Szegedy et al. 2016,
+            arXiv 1512.00567, sec. 7).
     """
     places = torch.arange(tokens.shape[1], device=tokens.device)
     targets = tokens.masked_fill(places >= token_lengths[:, None], IGNORED_TOKEN)
     total = F.cross_entropy(
-        logits.float().transpose(1, 2), targets, ignore_index=IGNORED_TOKEN, reduction="sum"
+        logits.float().transpose(1, 2),
+        targets,
+        ignore_index=IGNORED_TOKEN,
+        reduction="sum",
+        label_smoothing=label_smoothing,
     )
     return LossSum(total, int(token_lengths.sum()))
+
+
+def after_begin(tokens: Tensor) -> Tensor:
+    """Decoder input (B, U + 1): 0, which begins a sentence, and the tokens (B, U)."""
+    return F.pad(tokens, (1, 0))
+
+
+def attention_loss_sum(
+    logits: Tensor, tokens: Tensor, token_lengths: Tensor, label_smoothing: float = 0.0
+) -> LossSum:
+    """Cross-entropy of the attention decoder, or a language model, with the end of the sentence.
+
+    Args:
+        logits: float (B, U + 1, K) after each of :func:`after_begin`'s tokens; 0 is the end.
+        tokens: int (B, U) in [1, K), zeros after each utterance's end.
+        token_lengths: int (B,).
+        label_smoothing: see :func:`next_token_loss_sum`.
+
+    Returns:
+        nats, summed; the count is the number of tokens and ends. Its log ``attention_correct`` is
+        the number of tokens, ends left out, that are the most probable after the right ones.
+    """
+    ended = F.pad(tokens, (0, 1))  # a zero after the longest one too
+    loss = next_token_loss_sum(logits, ended, token_lengths + 1, label_smoothing)
+    correct = (logits.detach().argmax(-1) == ended) & (ended > 0)
+    return LossSum(loss.total, loss.count, {"attention_correct": float(correct.sum())})
 
 
 def frame_loss_sum(logits: Tensor, frame_tokens: Tensor, present: Tensor) -> Tensor:

@@ -8,7 +8,13 @@ import math
 import pytest
 import torch
 
-from avsr.losses import ctc_loss_sum, next_token_loss_sum, transducer_loss_sum
+from avsr.losses import (
+    after_begin,
+    attention_loss_sum,
+    ctc_loss_sum,
+    next_token_loss_sum,
+    transducer_loss_sum,
+)
 
 
 def by_enumeration(log_probabilities: torch.Tensor, target: list[int]) -> float:
@@ -115,3 +121,30 @@ def test_next_token_loss_by_hand_and_padding_is_free() -> None:
     assert loss.count == 2 and float(loss.total) == pytest.approx(math.log(3) + math.log(2))
     shorter = next_token_loss_sum(logits, torch.tensor([[2, 0]]), torch.tensor([1]))
     assert shorter.count == 1 and float(shorter.total) == pytest.approx(math.log(3))
+
+
+def test_attention_loss_counts_tokens_and_ends_and_ignores_padding() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 4, 5, generator=generator)
+    tokens, lengths = torch.tensor([[3, 1, 2], [4, 0, 0]]), torch.tensor([3, 1])
+    assert after_begin(tokens).tolist() == [[0, 3, 1, 2], [0, 4, 0, 0]]
+    scores = logits.log_softmax(-1)
+    targets = [(0, 0, 3), (0, 1, 1), (0, 2, 2), (0, 3, 0), (1, 0, 4), (1, 1, 0)]
+    expected = -sum(scores[place] for place in targets)
+    loss = attention_loss_sum(logits, tokens, lengths)
+    assert loss.count == 6
+    torch.testing.assert_close(loss.total, expected)
+    noisy = logits.clone()
+    noisy[1, 2:] = 50.0
+    torch.testing.assert_close(attention_loss_sum(noisy, tokens, lengths).total, expected)
+    best = torch.nn.functional.one_hot(torch.tensor([[3, 1, 1, 0], [4, 4, 4, 4]]), 5).float()
+    assert attention_loss_sum(best, tokens, lengths).logs == {"attention_correct": 3.0}
+
+
+def test_label_smoothing_mixes_in_the_mean_over_the_vocabulary() -> None:
+    logits = torch.randn(1, 3, 5, generator=torch.Generator().manual_seed(1))
+    tokens, lengths = torch.tensor([[3, 1]]), torch.tensor([2])
+    plain = attention_loss_sum(logits, tokens, lengths).total
+    spread = -logits.log_softmax(-1).mean(-1).sum()
+    smooth = attention_loss_sum(logits, tokens, lengths, 0.1).total
+    torch.testing.assert_close(smooth, 0.9 * plain + 0.1 * spread)
