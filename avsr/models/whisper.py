@@ -184,6 +184,7 @@ class DecoderState:
 
     def reordered(self, rows: Tensor) -> DecoderState:
         """Rows continue those of ``rows`` (B,), each of its own utterance: only tokens move."""
+        rows = rows.to(self.audio_mask.device)
         return replace(self, past=[(keys[rows], values[rows]) for keys, values in self.past])
 
 
