@@ -117,6 +117,32 @@ def transcribe(
         print(f"{clip}\t{text}", flush=True)
 
 
+def publish(
+    recognizer: Positional[Path],
+    out: Path,
+    push_to: str | None = None,
+    public: bool = False,
+    licence: str | None = None,
+    note: str = "",
+) -> None:
+    """Make a folder of a trained recogniser that explains itself, and maybe push it to the Hub.
+
+    Args:
+        recognizer: best.safetensors of a run; what lies beside it goes into the model card.
+        out: folder to write: weights, config.json, tokenizer.model, README.md.
+        push_to: owner/name of a Hugging Face repository, made if it is not there.
+        public: a repository that is made is public; else private.
+        licence: of the weights, as the Hub names it, such as cc-by-4.0.
+        note: a paragraph for the model card: data, limits, intended use.
+    """
+    from avsr.training.publishing import publish as write_and_push
+
+    address = write_and_push(
+        recognizer, out, push_to=push_to, private=not public, licence=licence, note=note
+    )
+    print(out if address is None else address)
+
+
 def report(results: Positional[Path], out: Path) -> None:
     """Tables, plot and page of a results.json, without samples.
 
@@ -139,6 +165,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "prepare grid": prepare_grid,
     "mix": mix,
     "transcribe": transcribe,
+    "publish": publish,
     "report": report,
 }
 

@@ -26,6 +26,7 @@ from avsr.models.recognizer import Recognizer, RecognizerConfig
 from avsr.schema import Batch, ErrorCounts
 from avsr.text import Tokenizer, normalise
 from avsr.training.checkpoint import checkpoint_name, latest_checkpoint
+from avsr.training.hub import check_config, recognizer_file
 from avsr.training.loop import Examples, TrainConfig, train
 from avsr.training.run_folder import load_model, same_run, save_model, write_run_info
 from avsr.training.seed import seed_everything
@@ -136,10 +137,15 @@ def save_recognizer(
 def load_recognizer(path: Path | str) -> tuple[Recognizer, Tokenizer]:
     """The network, in eval mode, and the tokenizer of a :func:`save_recognizer` file.
 
+    Args:
+        path: the file, a folder that ``avsr publish`` wrote, or ``owner/name`` on the Hub.
+
     Raises:
         ValueError: not such a file, or weights that do not fit the config.
     """
-    state, config, info = load_model(Path(path))
+    path = recognizer_file(path)
+    state, config, info = load_model(path)
+    check_config(path, config)
     if "tokenizer" not in info:
         raise ValueError(f"{path}: has no tokenizer in it; give a recogniser's best.safetensors")
     listed: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
