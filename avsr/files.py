@@ -12,7 +12,7 @@ import json
 import math
 import os
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -501,7 +501,8 @@ def load_weights(path: Path | str) -> tuple[dict[str, torch.Tensor], dict[str, s
     """Tensors and metadata of a safetensors file.
 
     Raises:
-        ValueError: missing, truncated or not safetensors.
+        ValueError: missing, truncated or not safetensors. A pickle is told apart by its first
+            bytes and never loaded: loading one runs what is in it.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -513,6 +514,13 @@ def load_weights(path: Path | str) -> tuple[dict[str, torch.Tensor], dict[str, s
             state = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
             return state, dict(stream.metadata() or {})
     except SafetensorError as error:
+        with open(path, "rb") as raw:
+            start = raw.read(4)
+        if start[:1] == b"\x80" or start == b"PK\x03\x04":  # pickle, or torch.save's archive
+            raise ValueError(
+                f"{path}: is a pickle (.pt, .pth), which can hold any program, and was not opened; "
+                "give a .safetensors file"
+            ) from error
         raise ValueError(
             f"{path}: not a complete safetensors file ({error}); copy it again"
         ) from error

@@ -8,14 +8,15 @@ expert is `sync_expert.safetensors` and `sync_expert.json`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from avsr.files import (
     load_weights,
@@ -25,11 +26,13 @@ from avsr.files import (
     write_atomically,
     write_json,
 )
+from avsr.weights import fill, one_line
 from learn2talk.models.student import Student, StudentConfig
 from learn2talk.models.sync_expert import Role, SyncExpertConfig, SyncNet3D
 from learn2talk.schema import UNIT, FaceTemplate, Motion
 
 STUDENT_WEIGHTS, STUDENT_INFO, TEMPLATE = "student.safetensors", "student.json", "template.npz"
+Network = TypeVar("Network", bound=nn.Module)
 EXPERT_WEIGHTS, EXPERT_INFO = "sync_expert.safetensors", "sync_expert.json"
 
 
@@ -150,8 +153,27 @@ def save_student(
 def _read_info(folder: Path, name: str, kind: str) -> dict[str, Any]:
     if not (folder / name).is_file():
         raise ValueError(f"{folder}: has no {name}; give the folder of a trained {kind}")
-    info: dict[str, Any] = read_json(folder / name)
-    return info
+    info: Any = read_json(folder / name)
+    needed = {"config": dict, "weights_sha256": str, "provenance": dict}
+    if kind == "student":
+        needed["animated_ids"] = list
+    found = info if isinstance(info, dict) else {}
+    wrong = [key for key, kind_of in needed.items() if type(found.get(key)) is not kind_of]
+    if wrong:
+        raise ValueError(
+            f"{folder / name}: {', '.join(wrong)} missing or of a wrong type; give the folder of a "
+            f"trained {kind}"
+        )
+    return found
+
+
+def _network(path: Path, build: Callable[[], Network], state: Mapping[str, Any]) -> Network:
+    try:
+        model = build()
+    except (TypeError, ValueError, ArithmeticError, RuntimeError, MemoryError) as error:
+        raise ValueError(f"{path}: its config does not fit ({one_line(error)})") from error
+    fill(model, state, path)
+    return model
 
 
 def _check_weights(path: Path, wanted: str) -> None:
@@ -172,13 +194,23 @@ def load_student(folder: Path | str) -> TrainedStudent:
     info = _read_info(folder, STUDENT_INFO, "student")
     _check_weights(folder / STUDENT_WEIGHTS, info["weights_sha256"])
     state, _ = load_weights(folder / STUDENT_WEIGHTS)
-    model = Student(StudentConfig(**info["config"]), len(info["animated_ids"]))
-    model.load_state_dict(state)
+    model = _network(
+        folder / STUDENT_WEIGHTS,
+        lambda: Student(StudentConfig(**info["config"]), len(info["animated_ids"])),
+        state,
+    )
+    template = load_template(folder / TEMPLATE)
+    ids = info["animated_ids"]
+    if not all(type(i) is int and 0 <= i < len(template.vertices) for i in ids):
+        raise ValueError(
+            f"{folder / STUDENT_INFO}: animated_ids are not vertices of the template's "
+            f"{len(template.vertices)}; copy the whole folder again"
+        )
     provenance = dict(info["provenance"]) | {"student_sha256": info["weights_sha256"]}
     return TrainedStudent(
         model=model.eval(),
-        template=load_template(folder / TEMPLATE),
-        animated_ids=np.asarray(info["animated_ids"], dtype=np.int32),
+        template=template,
+        animated_ids=np.asarray(ids, dtype=np.int32),
         provenance=provenance,
     )
 
@@ -211,7 +243,10 @@ def load_sync_expert(folder: Path | str, role: Role) -> tuple[SyncNet3D, dict[st
     """
     folder = Path(folder)
     info = _read_info(folder, EXPERT_INFO, "sync expert")
-    config = SyncExpertConfig(**info["config"])
+    try:
+        config = SyncExpertConfig(**info["config"])
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{folder / EXPERT_INFO}: its config does not fit ({error})") from error
     if config.role != role:
         raise ValueError(
             f"{folder}: this sync expert is a {config.role!r} and was asked to be a {role!r}; "
@@ -219,7 +254,6 @@ def load_sync_expert(folder: Path | str, role: Role) -> tuple[SyncNet3D, dict[st
         )
     _check_weights(folder / EXPERT_WEIGHTS, info["weights_sha256"])
     state, _ = load_weights(folder / EXPERT_WEIGHTS)
-    model = SyncNet3D(config)
-    model.load_state_dict(state)
+    model = _network(folder / EXPERT_WEIGHTS, lambda: SyncNet3D(config), state)
     model.requires_grad_(False)
     return model.eval(), dict(info["provenance"]) | {"weights_sha256": info["weights_sha256"]}

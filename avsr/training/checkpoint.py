@@ -17,8 +17,10 @@ import torch
 from torch import Tensor
 
 from avsr.files import load_weights, save_weights, write_atomically
+from avsr.weights import one_line
 
 PREFIX = "checkpoint-"
+STATE_KEYS = ("update", "best", "random", "optimizer")  # what a run cannot go on without
 
 
 def checkpoint_name(update: int) -> str:
@@ -63,7 +65,8 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor],
     """Model weights, averaged weights and state of a checkpoint folder.
 
     Raises:
-        ValueError: a part is missing or damaged; the message names it.
+        ValueError: a part is missing or damaged, or holds other than tensors and plain values (it
+            is then refused, not executed); the message names it.
     """
     model, _ = load_weights(folder / "model.safetensors")
     average, _ = load_weights(folder / "average.safetensors")
@@ -72,7 +75,10 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor],
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types for a damaged archive
         raise ValueError(
-            f"{path}: not a readable training state ({error}); remove {folder} to go on from an "
-            "older checkpoint"
+            f"{path}: not a readable training state ({one_line(error)}); remove {folder} to go on "
+            "from an older checkpoint"
         ) from error
+    if not isinstance(state, dict) or (missing := [n for n in STATE_KEYS if n not in state]):
+        lacks = missing if isinstance(state, dict) else f"a {type(state).__name__}"
+        raise ValueError(f"{path}: is no training state of ours ({lacks}); remove {folder}")
     return model, average, state

@@ -31,6 +31,7 @@ from avsr.training.checkpoint import latest_checkpoint, load_checkpoint, save_ch
 from avsr.training.optim import AveragedWeights, learning_rate_factor, make_optimizer
 from avsr.training.reporting import MetricsLog
 from avsr.training.seed import random_state, restore_random_state, seed_everything
+from avsr.weights import differences, fill
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -230,10 +231,16 @@ def train(
     seed_everything(config.seed, accelerator.process_index)
     run_folder.mkdir(parents=True, exist_ok=True)
     if (folder := latest_checkpoint(run_folder)) is not None:
-        weights, average.weights, state = load_checkpoint(folder)
-        model.load_state_dict(weights)
+        weights, averaged, state = load_checkpoint(folder)
+        fill(model, weights, folder / "model.safetensors")
+        if wrong := differences(average.weights, averaged):
+            raise ValueError(
+                f"{folder / 'average.safetensors'}: {'; '.join(wrong)}; remove {folder}"
+            )
+        average.weights = averaged
         optimizer.load_state_dict(state["optimizer"])
-        restore_random_state(state["random"][accelerator.process_index])
+        if accelerator.process_index < len(state["random"]):  # a process more has its own seed
+            restore_random_state(state["random"][accelerator.process_index])
         first, best = state["update"], state["best"]
         epoch_sizes = state.get("epoch_sizes", ())  # counted again for older checkpoints
     average.weights = {k: v.to(accelerator.device) for k, v in average.weights.items()}

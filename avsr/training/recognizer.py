@@ -19,17 +19,17 @@ from avsr.data.manifest import decode_array
 from avsr.data.trainable import summary
 from avsr.decode.greedy import ctc_greedy
 from avsr.files import read_json, sha256_file, write_jsonl
-from avsr.losses import LossSum, ctc_loss_sum, frame_loss_sum
 from avsr.metrics import corpus_errors, word_errors
-from avsr.models.fusion import STREAMS
 from avsr.models.recognizer import Recognizer, RecognizerConfig
 from avsr.schema import Batch, ErrorCounts
 from avsr.text import Tokenizer, normalise
 from avsr.training.checkpoint import checkpoint_name, latest_checkpoint
 from avsr.training.hub import check_config, recognizer_file
 from avsr.training.loop import Examples, TrainConfig, train
+from avsr.training.recognizer_loss import RecognizerLoss, TrainedForward
 from avsr.training.run_folder import load_model, same_run, save_model, write_run_info
 from avsr.training.seed import seed_everything
+from avsr.weights import fill, one_line
 
 if TYPE_CHECKING:
     import datasets
@@ -44,47 +44,6 @@ class ValidationCondition:
     streams: tuple[str, ...]
     # Utterance id to mixture (S,), maybe made when asked for; None takes the sound as it is.
     waveforms: Mapping[str, np.ndarray] | None
-
-
-class TrainedForward(nn.Module):
-    """What is trained: a recogniser whose forward gives all that the loss looks at."""
-
-    def __init__(self, recognizer: Recognizer) -> None:
-        super().__init__()
-        self.recognizer = recognizer
-
-    def forward(self, batch: Batch) -> Any:
-        """See :meth:`Recognizer.forward_with_frames`."""
-        return self.recognizer.forward_with_frames(batch)
-
-
-class RecognizerLoss:
-    """CTC loss, in nats, summed over the tokens, and the streams' frame losses.
-
-    Args:
-        frame_weight: of a frame's cross-entropy against word times, beside one token's CTC loss;
-            0 trains with CTC alone. Utterances without word times give CTC only.
-    """
-
-    def __init__(self, frame_weight: float) -> None:
-        if not frame_weight >= 0:
-            raise ValueError(f"frame_weight {frame_weight} must be 0 (off) or more")
-        self.frame_weight = frame_weight
-
-    def __call__(self, model: nn.Module, batch: Batch) -> LossSum:
-        """Loss of a batch; ``model`` is a :class:`TrainedForward`, maybe wrapped."""
-        assert batch.tokens is not None and batch.token_lengths is not None
-        logits, frames = model(batch)
-        loss = ctc_loss_sum(logits, batch.lengths, batch.tokens, batch.token_lengths)
-        # Every name in every batch, whatever its streams: the processes add these up together.
-        logs = {"ctc": float(loss.total.detach()), **{f"frames_{name}": 0.0 for name in STREAMS}}
-        total = loss.total
-        if self.frame_weight > 0 and batch.frame_tokens is not None:
-            for name, (frame_logits, present) in frames.items():
-                part = frame_loss_sum(frame_logits, batch.frame_tokens, present)
-                total = total + self.frame_weight * part
-                logs[f"frames_{name}"] = float(part.detach())
-        return LossSum(total, loss.count, logs)
 
 
 def plain_example(
@@ -151,16 +110,20 @@ def load_recognizer(path: Path | str) -> tuple[Recognizer, Tokenizer]:
     listed: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
     try:
         model = Recognizer(RecognizerConfig(**listed))
-    except (TypeError, ValueError) as error:  # fields of another version, or impossible values
-        raise ValueError(f"{path}: its config is not a recogniser's ({error})") from error
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        raise ValueError(f"{path}: weights do not fit the file's config ({error})") from error
+    except (TypeError, ValueError, ArithmeticError, RuntimeError, MemoryError) as error:
+        # Fields of another version, or impossible values.
+        said = one_line(error)
+        raise ValueError(f"{path}: its config is not a recogniser's ({said})") from error
+    fill(model, state, path)
     try:
         tokenizer = Tokenizer(bytes.fromhex(info["tokenizer"]))
     except ValueError as error:
         raise ValueError(f"{path}: its tokenizer is damaged ({error})") from error
+    if tokenizer.size != model.config.vocabulary_size:
+        raise ValueError(
+            f"{path}: its tokenizer has {tokenizer.size} classes, its network "
+            f"{model.config.vocabulary_size}; save it again with the tokenizer it was trained with"
+        )
     return model.eval(), tokenizer
 
 
@@ -258,6 +221,7 @@ def train_recognizer(
     accelerator: Accelerator,
     info: dict[str, Any],
     frame_weight: float = 0.0,
+    attention_weight: float = 0.0,
     initial: Path | None = None,
     speech_weights: Mapping[str, Tensor] | None = None,
 ) -> Path:
@@ -275,6 +239,7 @@ def train_recognizer(
         accelerator: of :func:`make_accelerator`.
         info: kept in ``run.json``: what identifies the data.
         frame_weight: see :class:`RecognizerLoss`.
+        attention_weight: see :class:`RecognizerLoss`; above 0 it needs a decoder in the config.
         initial: a recogniser's file whose weights training starts from, ``None`` from chance.
         speech_weights: of the config's pretrained speech encoder, as
             :func:`avsr.pretrained.speech_encoders.load_speech_encoder` gives them.
@@ -282,6 +247,12 @@ def train_recognizer(
     Raises:
         ValueError: ``initial`` has another shape or vocabulary; what training refuses.
     """
+    batch_loss = RecognizerLoss(frame_weight, attention_weight)
+    if attention_weight > 0 and not model_config.decoder_layers:
+        raise ValueError(
+            f"attention_weight {attention_weight} needs an attention decoder; set the model's "
+            "decoder_layers above 0"
+        )
     seed_everything(train_config.seed)
     model = Recognizer(replace(model_config, vocabulary_size=tokenizer.size))
     if speech_weights is not None:
@@ -304,19 +275,22 @@ def train_recognizer(
             write_jsonl(run_folder / "left_out.jsonl", (one.to_row() for one in left_out))
     best = run_folder / "best.safetensors"
     if accelerator.is_main_process:
-        configs = {"model": model.config, "train": train_config, "frame_weight": frame_weight}
+        weights = {"frame_weight": frame_weight}
+        if attention_weight > 0:  # absent where it is off, as in the runs from before it was there
+            weights["attention_weight"] = attention_weight
+        configs = {"model": model.config, "train": train_config, **weights}
         parameters = sum(p.numel() for p in model.parameters())
         resolved = {
             "model": asdict(model.config),
             "train": asdict(train_config),
-            "frame_weight": frame_weight,
+            **weights,
             "data": info,
         }
         same_run(run_folder / "config.json", resolved, "checkpoints")
         write_run_info(run_folder, configs, {"parameters": parameters, **counts, **info})
     train(
         TrainedForward(model),
-        RecognizerLoss(frame_weight),
+        batch_loss,
         examples,
         collate,
         lambda trained: validate(trained.recognizer),  # type: ignore[arg-type]

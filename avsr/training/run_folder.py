@@ -116,4 +116,6 @@ def load_model(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, st
         config = json.loads(info.pop("config"))
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}: its network config is damaged ({error})") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"{path}: its network config is a {type(config).__name__}, not an object")
     return state, config, info

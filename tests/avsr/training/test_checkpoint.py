@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +15,12 @@ from avsr.training.checkpoint import latest_checkpoint, load_checkpoint, save_ch
 
 MODEL = {"w": torch.arange(4.0)}
 AVERAGE = {"w": torch.arange(4.0) / 2}
-STATE = {"update": 5, "best": {"wer": 0.5}, "random": [{"cpu": torch.get_rng_state()}]}
+STATE = {
+    "update": 5,
+    "best": {"wer": 0.5},
+    "random": [{"cpu": torch.get_rng_state()}],
+    "optimizer": {"state": {}},
+}
 
 
 def test_round_trip(tmp_path: Path) -> None:
@@ -68,6 +75,36 @@ def test_damaged_parts_are_named(tmp_path: Path, name: str, damage: str) -> None
         path.write_bytes(content[: len(content) // 2] if damage == "half" else b"")
     with pytest.raises(ValueError, match=name):
         load_checkpoint(path.parent)
+
+
+class Evil:
+    """Unpickling it makes a folder."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.target),)
+
+
+def test_foreign_classes_are_refused_and_not_executed(tmp_path: Path) -> None:
+    folder, target = save_checkpoint(tmp_path, 5, MODEL, AVERAGE, STATE), tmp_path / "executed"
+    torch.save({**STATE, "best": Evil(target)}, folder / "state.pt")
+    with pytest.raises(ValueError, match="state.pt: not a readable training state") as error:
+        load_checkpoint(folder)
+    assert "\n" not in str(error.value)
+    torch.save(MODEL, folder / "model.safetensors")
+    with pytest.raises(ValueError, match="model.safetensors: is a pickle"):
+        load_checkpoint(folder)
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("state", [{"update": 5}, [1, 2], torch.zeros(2)])
+def test_other_states_are_refused(tmp_path: Path, state: object) -> None:
+    folder = save_checkpoint(tmp_path, 5, MODEL, AVERAGE, STATE)
+    torch.save(state, folder / "state.pt")
+    with pytest.raises(ValueError, match="state.pt: is no training state of ours"):
+        load_checkpoint(folder)
 
 
 def test_full_disk_is_a_users_error(tmp_path: Path) -> None:

@@ -255,6 +255,15 @@ def test_gradient_of_two_processes_equals_one(tmp_path: Path) -> None:
         torch.testing.assert_close(tensor, model.state_dict()[name])
 
 
+def test_weights_of_another_network_are_not_gone_on_with(tmp_path: Path) -> None:
+    run(tmp_path, CONFIG, fresh())
+    other = fresh()
+    other.hidden = nn.Linear(4, 9)
+    other.out = nn.Linear(9, 3)
+    with pytest.raises(ValueError, match=r"model.safetensors: weights do not fit .*hidden.weight"):
+        run(tmp_path, replace(CONFIG, max_updates=8), other)
+
+
 def test_a_refused_batch_is_named(tmp_path: Path) -> None:
     def refuses(model: nn.Module, batch: ToyBatch) -> LossSum:
         raise ValueError("row 2 has more tokens than frames")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from avsr.data.manifest import decode_array
 from avsr.decode.greedy import ctc_greedy
 from avsr.files import load_weights, read_json, read_jsonl, save_weights
 from avsr.metrics import corpus_errors, word_errors
+from avsr.text import train_tokenizer
 from avsr.training.checkpoint import checkpoint_name
 from avsr.training.loop import TrainConfig, make_accelerator
 from avsr.training.recognizer import (
@@ -28,7 +31,7 @@ from avsr.training.recognizer import (
     train_recognizer,
     validator,
 )
-from avsr.training.run_folder import same_run
+from avsr.training.run_folder import load_model, same_run
 
 ALL = ("audio", "crops", "lips")
 
@@ -62,12 +65,43 @@ def test_damaged_and_foreign_files_are_named(
         ({"tokenizer": "zz"}, "tokenizer"),
         ({"config": '{"vocabulary_size": 9, "wings": 2}'}, "config"),
         ({"config": '{"vocabulary_size": 9}'}, "weights do not fit"),
+        ({"config": '{"vocabulary_size": 9, "num_heads": 0}'}, "config"),
+        ({"config": '{"vocabulary_size": 9, "streams": 3}'}, "config"),
         ({"config": "{"}, "config"),
+        ({"config": "[3]"}, "config is a list"),
+        ({"tokenizer": train_tokenizer(["zebra crossing"], 14).hex()}, "tokenizer has .* classes"),
     ]:
         merged = {**info, **change}
         save_weights(wrong, state, {k: v for k, v in merged.items() if v is not None})
-        with pytest.raises(ValueError, match=rf"wrong.safetensors: .*{message}"):
+        with pytest.raises(ValueError, match=rf"wrong.safetensors: .*{message}") as error:
             load_recognizer(wrong)
+        assert "\n" not in str(error.value)
+    save_weights(wrong, {**state, "wings": torch.zeros(2)}, info)
+    with pytest.raises(ValueError, match=r"do not fit the network: 1 unknown \(wings\)"):
+        load_recognizer(wrong)
+
+
+class Evil:
+    """Unpickling it makes a folder."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.target),)
+
+
+@pytest.mark.parametrize("archive", [True, False])
+def test_pickles_are_refused_and_not_executed(archive: bool, tmp_path: Path) -> None:
+    path, target = tmp_path / "best.safetensors", tmp_path / "executed"
+    if archive:
+        torch.save({"weights": Evil(target)}, path)
+    else:
+        path.write_bytes(pickle.dumps(Evil(target)))
+    for load in (load_recognizer, load_model):
+        with pytest.raises(ValueError, match="best.safetensors: is a pickle .* was not opened"):
+            load(path)
+    assert not target.exists()
 
 
 def test_loss_of_a_batch_is_the_sum_of_its_utterances(
