@@ -29,6 +29,7 @@ TOPOLOGY = "mediapipe-478"
 NUM_LANDMARKS = 478
 MAX_FACES = 4
 
+LANDMARKER_NAME = "face_landmarker.task"
 LANDMARKER_SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
 LANDMARKER_URL = (
     "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/"
@@ -111,7 +112,7 @@ class FaceTracker:
         )
         with _native_stderr_silenced():  # its start-up messages come with the first frame
             self._landmarker = vision.FaceLandmarker.create_from_options(options)
-            self._detect(np.zeros((64, 64, 3), np.uint8))
+            self.detect(np.zeros((64, 64, 3), np.uint8))
 
     def __enter__(self) -> FaceTracker:
         return self
@@ -123,7 +124,7 @@ class FaceTracker:
         """Free the model."""
         self._landmarker.close()
 
-    def _detect(self, frame: np.ndarray) -> list[np.ndarray]:
+    def detect(self, frame: np.ndarray) -> list[np.ndarray]:
         """Faces in uint8 RGB (H, W, 3): each float32 (478, 3) in pixels."""
         # MediaPipe silently finds nothing in arrays that are not C-contiguous.
         image = self._mediapipe.Image(
@@ -142,7 +143,7 @@ class FaceTracker:
         Of several faces the one that is largest and most central over the whole clip is taken, and
         the track's note says so.
         """
-        faces = [self._detect(frame) for frame in frames]
+        faces = [self.detect(frame) for frame in frames]
         return choose_face(faces, frames.shape[1], frames.shape[2])
 
 
@@ -265,6 +266,20 @@ def check_landmarker(path: Path | str) -> None:
         )
 
 
+def landmarker_cache() -> Path:
+    """Where ``avsr fetch face-landmarker`` puts the model where it is not told another place."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "avsr" / LANDMARKER_NAME
+
+
+def find_face_landmarker(avsr_data: Path | str | None) -> Path | None:
+    """The model in this folder, in the cache, or in ``avsr_data``/mediapipe_face; the first."""
+    places = [Path(LANDMARKER_NAME), landmarker_cache()]
+    if avsr_data:
+        places.append(Path(avsr_data) / "mediapipe_face" / LANDMARKER_NAME)
+    return next((path for path in places if path.is_file()), None)
+
+
 def fetch_face_landmarker(destination: Path | str, avsr_data: Path | str | None = None) -> Path:
     """Put face_landmarker.task into place: from ``avsr_data``/mediapipe_face, else downloaded.
 
@@ -280,10 +295,10 @@ def fetch_face_landmarker(destination: Path | str, avsr_data: Path | str | None 
     """
     destination = Path(destination)
     if destination.is_dir() or destination.suffix != ".task":
-        destination = destination / "face_landmarker.task"
+        destination = destination / LANDMARKER_NAME
     if destination.is_file() and sha256_file(destination) == LANDMARKER_SHA256:
         return destination
-    local = Path(avsr_data) / "mediapipe_face" / "face_landmarker.task" if avsr_data else None
+    local = Path(avsr_data) / "mediapipe_face" / LANDMARKER_NAME if avsr_data else None
     with write_atomically(destination) as temporary:
         if local is not None and local.is_file():
             shutil.copyfile(local, temporary)

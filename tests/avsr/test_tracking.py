@@ -23,6 +23,8 @@ from avsr.tracking import (
     face_regions,
     face_triangles,
     fetch_face_landmarker,
+    find_face_landmarker,
+    landmarker_cache,
 )
 
 
@@ -110,6 +112,23 @@ def test_fetch_keeps_no_wrong_bytes(tmp_path: Path) -> None:
     with pytest.raises(TrackingError, match="sha256 is"):
         fetch_face_landmarker(tmp_path / "models", tmp_path / "data")
     assert not (tmp_path / "models/face_landmarker.task").exists()
+
+
+def test_model_is_found_here_then_in_the_cache_then_in_the_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert find_face_landmarker(tmp_path / "data") is None and find_face_landmarker(None) is None
+    places = ("data/mediapipe_face", "cache/avsr", "here")
+    for place in places:
+        (tmp_path / place).mkdir(parents=True, exist_ok=True)
+        path = tmp_path / place / "face_landmarker.task"
+        path.touch()
+        found = find_face_landmarker(tmp_path / "data")
+        assert found is not None and found.resolve() == path.resolve()
+    assert landmarker_cache() == tmp_path / "cache/avsr/face_landmarker.task"
 
 
 @pytest.mark.real_data

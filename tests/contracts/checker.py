@@ -21,7 +21,7 @@ LEVELS = {
             " learn2talk.rasterize learn2talk.drawing",
             "avsr.models avsr.losses avsr.metrics avsr.decode"
             " learn2talk.models learn2talk.losses learn2talk.metrics",
-            "avsr.files avsr.weights avsr.tracking learn2talk.files",
+            "avsr.files avsr.weights avsr.tracking avsr.face_tracks learn2talk.files",
             "avsr.corpora avsr.data avsr.pretrained learn2talk.corpora learn2talk.data",
             "avsr.training learn2talk.training",
             "avsr.transcribe avsr.evaluate avsr.conditions avsr.summaries avsr.audit avsr.score"
