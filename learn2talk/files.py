@@ -157,8 +157,8 @@ def _read_info(folder: Path, name: str, kind: str) -> dict[str, Any]:
     needed = {"config": dict, "weights_sha256": str, "provenance": dict}
     if kind == "student":
         needed["animated_ids"] = list
-    found = info if isinstance(info, dict) else {}
-    wrong = [key for key, kind_of in needed.items() if type(found.get(key)) is not kind_of]
+    found: dict[str, Any] = info if isinstance(info, dict) else {}
+    wrong = [key for key, kind_of in needed.items() if not isinstance(found.get(key), kind_of)]
     if wrong:
         raise ValueError(
             f"{folder / name}: {', '.join(wrong)} missing or of a wrong type; give the folder of a "
