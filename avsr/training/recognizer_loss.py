@@ -1,0 +1,104 @@
+"""What a recogniser is trained on: CTC, the attention decoder, and frames with word times."""
+
+# B batch, T frames, U tokens, K vocabulary with blank 0
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from torch import Tensor, nn
+
+from avsr.losses import (
+    LossSum,
+    after_begin,
+    attention_loss_sum,
+    ctc_loss_sum,
+    frame_loss_sum,
+)
+from avsr.models.fusion import STREAMS
+
+if TYPE_CHECKING:
+    from avsr.models.recognizer import Recognizer
+    from avsr.schema import Batch
+
+
+class TrainedOutputs(NamedTuple):
+    """All that the loss looks at."""
+
+    ctc_logits: Tensor  # (B, T, K)
+    frames: dict[Any, tuple[Tensor, Tensor]]  # of each stream: logits (B, T, K), presence (B, T)
+    attention_logits: Tensor | None  # (B, U + 1, K) after each right token; None without decoder
+
+
+class TrainedForward(nn.Module):
+    """What is trained: a recogniser whose forward gives all that the loss looks at."""
+
+    def __init__(self, recognizer: Recognizer) -> None:
+        super().__init__()
+        self.recognizer = recognizer
+
+    def forward(self, batch: Batch) -> TrainedOutputs:
+        """One pass over the encoder for all heads."""
+        model = self.recognizer
+        encoded, valid_mask = model.encode_batch(batch)
+        memory = model.fuse(encoded, valid_mask)
+        attention = None
+        if model.decoder is not None and batch.tokens is not None:
+            attention = model.decoder(after_begin(batch.tokens), memory, valid_mask)
+        return TrainedOutputs(model.ctc_logits(memory), model.frame_logits(encoded), attention)
+
+
+class RecognizerLoss:
+    """Hybrid CTC/attention loss (Watanabe et al. 2017, eq. 22), and the streams' frame losses.
+
+    (1 - attention_weight) CTC + attention_weight attention + frame_weight frames, each in nats and
+    summed; the loop divides by the number of tokens of the update.
+
+    Args:
+        frame_weight: of a frame's cross-entropy against word times, beside one token's CTC loss;
+            0 leaves it out. Utterances without word times give none.
+        attention_weight: of the attention decoder's cross-entropy, in [0, 1]; 0 is CTC alone.
+        label_smoothing: of the attention decoder's targets.
+    """
+
+    def __init__(
+        self, frame_weight: float, attention_weight: float = 0.0, label_smoothing: float = 0.1
+    ) -> None:
+        if not frame_weight >= 0:
+            raise ValueError(f"frame_weight {frame_weight} must be 0 (off) or more")
+        if not 0 <= attention_weight <= 1:
+            raise ValueError(f"attention_weight {attention_weight} must be in [0, 1]; 0 is off")
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"label_smoothing {label_smoothing} must be in [0, 1)")
+        self.frame_weight, self.attention_weight = frame_weight, attention_weight
+        self.label_smoothing = label_smoothing
+
+    def __call__(self, model: nn.Module, batch: Batch) -> LossSum:
+        """Loss of a batch; ``model`` is a :class:`TrainedForward`, maybe wrapped.
+
+        Raises:
+            ValueError: an ``attention_weight`` and no decoder.
+        """
+        assert batch.tokens is not None and batch.token_lengths is not None
+        outputs = model(batch)
+        loss = ctc_loss_sum(outputs.ctc_logits, batch.lengths, batch.tokens, batch.token_lengths)
+        # Every name in every batch, whatever its streams: the processes add these up together.
+        logs = {"ctc": float(loss.total.detach()), **{f"frames_{name}": 0.0 for name in STREAMS}}
+        total = (1 - self.attention_weight) * loss.total
+        if self.attention_weight > 0:
+            if outputs.attention_logits is None:
+                raise ValueError(
+                    f"attention_weight {self.attention_weight} needs an attention decoder; set the "
+                    "model's decoder_layers above 0"
+                )
+            part = attention_loss_sum(
+                outputs.attention_logits, batch.tokens, batch.token_lengths, self.label_smoothing
+            )
+            total = total + self.attention_weight * part.total
+            logs |= {"attention": float(part.total.detach()), **part.logs}
+        if self.frame_weight > 0 and batch.frame_tokens is not None:
+            for name, (frame_logits, present) in outputs.frames.items():
+                frames = frame_loss_sum(frame_logits, batch.frame_tokens, present)
+                total = total + self.frame_weight * frames
+                logs[f"frames_{name}"] = float(frames.detach())
+        return LossSum(total, loss.count, logs)

@@ -1,0 +1,83 @@
+"""The hybrid loss: its parts, their weights, and sums over a batch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from avsr.data.collate import collate
+from avsr.losses import after_begin, attention_loss_sum, ctc_loss_sum
+from avsr.models.recognizer import Recognizer
+from avsr.schema import Batch
+from avsr.training.recognizer import plain_example
+from avsr.training.recognizer_loss import RecognizerLoss, TrainedForward
+
+
+@pytest.fixture(scope="module")
+def hybrid(recognizer: Any) -> Recognizer:
+    torch.manual_seed(0)
+    return Recognizer(replace(recognizer.config, decoder_layers=1)).eval()
+
+
+@pytest.fixture(scope="module")
+def batches(tokenizer: Any, test_rows: Any) -> list[Batch]:
+    """All utterances together, then one by one."""
+    examples = [
+        replace(
+            plain_example(row, ("audio", "lips"), num_mels=80),
+            tokens=tuple(tokenizer.encode(row["text"])[: 3 + number]),
+        )
+        for number, row in enumerate(test_rows)
+    ]
+    return [collate(examples), *(collate([one]) for one in examples)]
+
+
+def test_the_weights_mix_the_two_losses(hybrid: Recognizer, batches: list[Batch]) -> None:
+    batch = batches[0]
+    assert batch.tokens is not None and batch.token_lengths is not None
+    memory, valid = hybrid.memory_of(batch), hybrid.encode_batch(batch)[1]
+    ctc = ctc_loss_sum(hybrid.ctc_logits(memory), batch.lengths, batch.tokens, batch.token_lengths)
+    assert hybrid.decoder is not None
+    logits = hybrid.decoder(after_begin(batch.tokens), memory, valid)
+    attention = attention_loss_sum(logits, batch.tokens, batch.token_lengths, 0.1)
+    model = TrainedForward(hybrid)
+    for weight in (0.0, 0.3, 1.0):
+        loss = RecognizerLoss(0.0, weight)(model, batch)
+        expected = (1 - weight) * ctc.total + weight * attention.total
+        torch.testing.assert_close(loss.total, expected)
+        assert loss.count == batch.num_targets
+        assert loss.logs["ctc"] == pytest.approx(float(ctc.total.detach()))
+        assert ("attention" in loss.logs) == (weight > 0)
+
+
+def test_loss_of_a_batch_is_the_sum_of_its_utterances(
+    hybrid: Recognizer, batches: list[Batch]
+) -> None:
+    loss, model = RecognizerLoss(0.0, 0.5), TrainedForward(hybrid)
+    together, *alone = (loss(model, batch) for batch in batches)
+    torch.testing.assert_close(
+        together.total, torch.stack([one.total for one in alone]).sum(), rtol=1e-4, atol=1e-3
+    )
+    assert together.count == sum(one.count for one in alone)
+    correct = [one.logs["attention_correct"] for one in (together, *alone)]
+    assert correct[0] == sum(correct[1:])
+
+
+def test_every_parameter_of_the_decoder_learns(hybrid: Recognizer, batches: list[Batch]) -> None:
+    hybrid.zero_grad()
+    RecognizerLoss(0.0, 0.5)(TrainedForward(hybrid), batches[0]).total.backward()
+    assert hybrid.decoder is not None
+    assert all(p.grad is not None for p in hybrid.decoder.parameters())
+    assert hybrid.to_logits.weight.grad is not None
+    hybrid.zero_grad()
+
+
+def test_weights_that_cannot_be_are_refused(recognizer: Any, batches: list[Batch]) -> None:
+    for weights in ((-1.0, 0.0), (0.0, 1.5), (0.0, -0.1), (0.0, 0.5, 1.0)):
+        with pytest.raises(ValueError, match="must be"):
+            RecognizerLoss(*weights)
+    with pytest.raises(ValueError, match="decoder_layers above 0"):
+        RecognizerLoss(0.0, 0.5)(TrainedForward(recognizer), batches[0])
