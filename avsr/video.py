@@ -266,7 +266,7 @@ def crop_mouths(
     centre, direction, side = mouth_squares(landmarks, ids, mouth, sigma_frames=sigma_frames)
     crops = np.empty((len(frames), size, size), np.uint8)
     for t, frame in enumerate(frames):
-        crops[t] = sample_square(grey(frame), centre[t], direction[t], float(side[t]), size)
+        crops[t] = sample_square(frame, centre[t], direction[t], float(side[t]), size)
     return crops
 
 
@@ -305,10 +305,11 @@ def grey(frame: np.ndarray) -> np.ndarray:
 def sample_square(
     image: np.ndarray, centre: np.ndarray, direction: np.ndarray, side: float, size: int
 ) -> np.ndarray:
-    """Bilinear square cut-out of a grey image, averaged over sub-pixels where it shrinks.
+    """Bilinear square cut-out of an image in grey, averaged over sub-pixels where it shrinks.
 
     Args:
-        image: float (H, W), 0-255.
+        image: float (H, W), 0-255, or uint8 RGB (H, W, 3), of which only the pixels that the square
+            needs are made grey.
         centre: float (2,) x, y of the square's centre in pixels.
         direction: float (2,) unit vector along the square's upper edge, left to right.
         side: length of the square's edge in image pixels, above 0.
@@ -321,13 +322,17 @@ def sample_square(
     offsets = ((np.arange(size * sub) + 0.5) / (size * sub) - 0.5) * side
     right, down = np.asarray(direction), np.array([-direction[1], direction[0]])
     points = centre + offsets[None, :, None] * right + offsets[:, None, None] * down
-    height, width = image.shape
+    height, width = image.shape[:2]
     x = np.clip(points[..., 0], 0, width - 1)
     y = np.clip(points[..., 1], 0, height - 1)
     x0 = np.minimum(x.astype(np.int64), max(width - 2, 0))
     y0 = np.minimum(y.astype(np.int64), max(height - 2, 0))
     x1, y1 = np.minimum(x0 + 1, width - 1), np.minimum(y0 + 1, height - 1)
     across, along = (x - x0).astype(np.float32), (y - y0).astype(np.float32)
+    if image.ndim == 3:
+        left, upper = x0.min(), y0.min()
+        image = grey(image[upper : y1.max() + 1, left : x1.max() + 1])
+        x0, x1, y0, y1 = x0 - left, x1 - left, y0 - upper, y1 - upper
     top = image[y0, x0] * (1 - across) + image[y0, x1] * across
     bottom = image[y1, x0] * (1 - across) + image[y1, x1] * across
     fine = top * (1 - along) + bottom * along

@@ -205,6 +205,18 @@ def test_sample_square_repeats_the_border_outside() -> None:
     assert (crop == 7).all()
 
 
+@pytest.mark.parametrize("centre", [(40.2, 31.7), (2.0, 60.0), (-90.0, 200.0)])
+def test_sample_square_of_a_colour_picture_is_that_of_its_grey(centre: tuple[float, float]) -> None:
+    """Also where the square lies partly or wholly outside."""
+    picture = np.random.default_rng(0).integers(0, 256, (70, 90, 3), dtype=np.uint8)
+    direction = np.array([np.cos(0.3), np.sin(0.3)])
+    from_colour, from_grey = (
+        sample_square(image, np.array(centre), direction, 41.0, 32)
+        for image in (picture, grey(picture))
+    )
+    np.testing.assert_array_equal(from_colour, from_grey)
+
+
 def test_grey_is_bt601_luma() -> None:
     pixel = np.array([[[100, 50, 200]]], np.uint8)
     assert grey(pixel)[0, 0] == pytest.approx(0.299 * 100 + 0.587 * 50 + 0.114 * 200)
