@@ -133,7 +133,7 @@ def decode_split(
     for index in tqdm(mine, desc="decode", unit="utterance", disable=process_index > 0):
         row = rows[index]
         name = row["utterance_id"]
-        path = _file_of(out, name)
+        path = hypotheses_file(out, name)
         if path.exists():
             continue
         if name not in of_utterance:
@@ -148,12 +148,13 @@ def is_decoded(folder: Path, rows: datasets.Dataset) -> bool:
     return not _not_decoded(folder, rows)
 
 
-def _file_of(folder: Path, utterance_id: str) -> Path:
+def hypotheses_file(folder: Path, utterance_id: str) -> Path:
+    """Where the hypotheses of an utterance stand, until :func:`merge_hypotheses`."""
     return folder / f"{utterance_id.replace('/', '__')}.jsonl"
 
 
 def _not_decoded(folder: Path, rows: datasets.Dataset) -> list[str]:
-    return [name for name in rows["utterance_id"] if not _file_of(folder, name).exists()]
+    return [name for name in rows["utterance_id"] if not hypotheses_file(folder, name).exists()]
 
 
 def merge_hypotheses(folder: Path, rows: datasets.Dataset, path: Path) -> int:
@@ -162,7 +163,7 @@ def merge_hypotheses(folder: Path, rows: datasets.Dataset, path: Path) -> int:
     Raises:
         ValueError: an utterance has not been decoded; some are named.
     """
-    files = [_file_of(folder, name) for name in rows["utterance_id"]]
+    files = [hypotheses_file(folder, name) for name in rows["utterance_id"]]
     missing = _not_decoded(folder, rows)
     if missing:
         raise ValueError(
