@@ -23,7 +23,9 @@ from avsr.data.dataset import features_of
 from avsr.data.manifest import decode_array
 from avsr.data.mixtures import MixtureRow, render_mixture
 from avsr.data.noise_bank import NoiseBank
-from avsr.decode.ctc import ctc_prefix_beam
+from avsr.decode.config import DecodingConfig
+from avsr.decode.decoding import decode_memory
+from avsr.decode.lm import LanguageModel
 from avsr.files import read_jsonl, write_jsonl
 from avsr.models.layers import mask_of_lengths
 from avsr.models.recognizer import Recognizer
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 LipGenerator = Callable[[list[np.ndarray]], list[np.ndarray]]
 Encoded = tuple[Tensor, Tensor]  # (B, T, D) and presence (B, T)
 
+PREFIX_BEAM = DecodingConfig("ctc", beam_size=10)
 GENERATED_SOURCES = ("generated_from_clean", "generated_from_noisy", "generated_from_other")
 
 
@@ -45,13 +48,15 @@ GENERATED_SOURCES = ("generated_from_clean", "generated_from_noisy", "generated_
 class System:
     """A recogniser under test.
 
-    ``visual_sources`` are the visual inputs that it is decoded with beside ``"none"``.
+    ``visual_sources`` are the visual inputs that it is decoded with beside ``"none"``; joint
+    decoding with an ``lm_weight`` asks ``language_model``.
     """
 
     name: str
     model: Recognizer
     tokenizer: Tokenizer
     visual_sources: tuple[str, ...] = ()
+    language_model: LanguageModel | None = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +114,7 @@ def decode_split(
     inputs: VisualInputs,
     out: Path,
     *,
-    beam_size: int = 10,
+    decoding: DecodingConfig = PREFIX_BEAM,
     process_index: int = 0,
     num_processes: int = 1,
 ) -> None:
@@ -122,7 +127,7 @@ def decode_split(
         systems: recognisers; one with visual sources is also decoded without audio.
         inputs: sources of generated, still and mismatched lips.
         out: folder of ``<utterance>.jsonl``; what is there is not decoded again.
-        beam_size: of the CTC prefix search, 1 for the best path.
+        decoding: how logits become text.
         process_index: this process takes utterances ``process_index::num_processes``.
     """
     of_utterance: dict[str, list[MixtureRow]] = {}
@@ -138,7 +143,7 @@ def decode_split(
             continue
         if name not in of_utterance:
             raise ValueError(f"utterance {name} is not in the mixture manifest; build it again")
-        decoder = _UtteranceDecoder(row, of_utterance[name], bank, inputs, beam_size)
+        decoder = _UtteranceDecoder(row, of_utterance[name], bank, inputs, decoding)
         found = [h.to_row() for system in systems for h in decoder.decode(system)]
         write_jsonl(path, found)
 
@@ -182,9 +187,9 @@ class _UtteranceDecoder:
         mixtures: Sequence[MixtureRow],
         bank: NoiseBank,
         inputs: VisualInputs,
-        beam_size: int,
+        decoding: DecodingConfig,
     ) -> None:
-        self.row, self.mixtures, self.inputs, self.beam_size = row, mixtures, inputs, beam_size
+        self.row, self.mixtures, self.inputs, self.decoding = row, mixtures, inputs, decoding
         self.num_frames: int = row["num_frames"]
         speech = decode_array(row["audio"])
         self.clean = speech
@@ -256,9 +261,9 @@ class _UtteranceDecoder:
     ) -> Iterable[Hypothesis]:
         lengths = torch.full((size,), self.num_frames)
         valid = mask_of_lengths(lengths, self.num_frames)
-        scores = system.model.recognize(streams, valid).float().log_softmax(-1).numpy()
-        for number in range(size):
-            tokens, _ = ctc_prefix_beam(scores[number], self.beam_size)[0]
+        memory = system.model.fuse(streams, valid)
+        found = decode_memory(system.model, memory, lengths, self.decoding, system.language_model)
+        for number, tokens in enumerate(found):
             mixture = self.mixtures[number] if modality != "video" else None
             noisy = mixture is not None and mixture.snr_db is not None
             yield Hypothesis(

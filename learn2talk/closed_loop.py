@@ -37,6 +37,7 @@ from avsr.data.mixtures import (
     render_mixture,
 )
 from avsr.data.noise_bank import NoiseBank, NoiseConfig, check_disjoint
+from avsr.decode.config import DecodingConfig
 from avsr.evaluate import System, VisualInputs, another_audio, decode_split
 from avsr.files import read_json, read_jsonl, sha256_file, write_json, write_jsonl
 from avsr.models.fusion import STREAMS
@@ -106,6 +107,7 @@ class ClosedLoopConfig:
     model: RecognizerConfig = field(default_factory=lambda: RecognizerConfig(vocabulary_size=2))
     vocabulary_size: int = 160  # SentencePiece pieces wished for; the tokenizer decides
     frame_weight: float = 0.15  # of the frame loss against word times beside CTC; 0 is CTC alone
+    attention_weight: float = 0.0  # of the attention decoder beside CTC; needs model.decoder_layers
     generated_lips_share: float = 0.5  # of training utterances with lips, how many get generated
     # Of the generated lips beside sound, how many come from that sound, noise included, and so
     # may be wrong: fusion must learn whom to trust. The others come from the clean sound.
@@ -116,12 +118,20 @@ class ClosedLoopConfig:
     noise_types: tuple[str, ...] = ("babble_4",)
     snrs_db: tuple[float, ...] = (-10.0, -7.5, -5.0, -2.5, 0.0, 2.5, 5.0, 10.0)
     noise_seeds: tuple[int, ...] = (0, 1, 2)
-    beam_size: int = 8
+    decoding: DecodingConfig = field(default_factory=lambda: DecodingConfig("ctc", beam_size=8))
 
     def __post_init__(self) -> None:
         bad = [snr for snr in self.snrs_db if not math.isfinite(snr)]
         if bad:
             raise ValueError(f"SNRs {bad} are not finite; clean is always decoded and not listed")
+        if self.attention_weight > 0 and not self.model.decoder_layers:
+            raise ValueError(
+                f"attention_weight {self.attention_weight} needs model.decoder_layers above 0"
+            )
+        if self.decoding.method == "joint" and self.decoding.lm_weight > 0:
+            raise ValueError(
+                f"lm_weight {self.decoding.lm_weight}: the main job has no language model; set 0"
+            )
         for name in ("generated_lips_share", "noisy_lips_share"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} {getattr(self, name)} must be in [0, 1]")
@@ -321,6 +331,7 @@ def train_system(
         run_folder=run / name,
         accelerator=accelerator,
         frame_weight=config.frame_weight,
+        attention_weight=config.attention_weight,
         initial=initial,
         info={"prepared": str(prepared), "corpus_sha256": sha256_file(prepared / "corpus.json")},
     )
@@ -381,7 +392,9 @@ def decode(
     weights = {name: run / name / "best.safetensors" for name in ("audio", "audio_visual")}
     facts = {
         "mixtures_sha256": manifest.sha256,
-        "beam_size": config.beam_size,
+        "beam_size": config.decoding.beam_size,
+        # Absent for the prefix beam, as in the runs from before there was a choice.
+        **({} if config.decoding.method == "ctc" else {"decoding": asdict(config.decoding)}),
         "student_sha256": sha256_file(run / "student" / "student.safetensors"),
         **{f"{name}_sha256": sha256_file(path) for name, path in weights.items()},
     }
@@ -394,7 +407,7 @@ def decode(
         systems,
         inputs,
         run / "hypotheses",
-        beam_size=config.beam_size,
+        decoding=config.decoding,
         process_index=process_index,
         num_processes=num_processes,
     )

@@ -14,7 +14,9 @@ from avsr.data.collate import collate
 from avsr.data.manifest import decode_array
 from avsr.data.mixtures import MixtureRow, build_mixture_manifest, render_mixture
 from avsr.data.noise_bank import NoiseBank, NoiseConfig, NoiseSplit
+from avsr.decode.config import DecodingConfig
 from avsr.decode.ctc import ctc_prefix_beam
+from avsr.decode.decoding import decode_memory
 from avsr.evaluate import (
     System,
     VisualInputs,
@@ -24,10 +26,12 @@ from avsr.evaluate import (
     merge_hypotheses,
 )
 from avsr.files import read_jsonl
+from avsr.models.recognizer import Recognizer
 from avsr.schema import Hypothesis
 from avsr.text import normalise
 from avsr.training.recognizer import plain_example
 
+TWO = DecodingConfig("ctc", beam_size=2)
 SOURCES = (
     "mouth_crops",
     "tracked_lips",
@@ -87,7 +91,7 @@ def decoded(
     system: System,
 ) -> Path:
     out = tmp_path_factory.mktemp("decoded")
-    decode_split(test_rows, mixtures, bank, [system], inputs, out, beam_size=2)
+    decode_split(test_rows, mixtures, bank, [system], inputs, out, decoding=TWO)
     return out
 
 
@@ -205,7 +209,7 @@ def test_what_is_decoded_is_kept_and_the_rest_is_done(
     system: System,
 ) -> None:
     """Two processes share the split without overlap and give the files of one."""
-    options: Any = {"beam_size": 2, "num_processes": 2}
+    options: Any = {"decoding": TWO, "num_processes": 2}
     arguments = (test_rows, mixtures, bank, [system], inputs, tmp_path)
     decode_split(*arguments, process_index=1, **options)
     assert [path.name for path in tmp_path.iterdir()] == ["test__1.jsonl"]
@@ -218,6 +222,33 @@ def test_what_is_decoded_is_kept_and_the_rest_is_done(
     assert (tmp_path / "test__1.jsonl").read_text() == "kept"
     for name in ("test__0.jsonl", "test__2.jsonl"):
         assert (tmp_path / name).read_text() == (decoded / name).read_text()
+
+
+def test_joint_decoding_of_a_network_with_a_decoder(
+    tmp_path: Path,
+    test_rows: Any,
+    mixtures: tuple[MixtureRow, ...],
+    bank: NoiseBank,
+    recognizer: Any,
+    tokenizer: Any,
+    system: System,
+) -> None:
+    torch.manual_seed(0)
+    hybrid = Recognizer(replace(recognizer.config, decoder_layers=1)).eval()
+    joint = DecodingConfig("joint", beam_size=3, ctc_weight=0.5)
+    arguments: Any = (mixtures, bank, [System("hybrid", hybrid, tokenizer)], VisualInputs())
+    decode_split(test_rows.select([0]), *arguments, tmp_path, decoding=joint)
+    (first, *_) = read_jsonl(tmp_path / "test__0.jsonl")
+    batch = collate(
+        [plain_example(test_rows[0], ("audio",), num_mels=80)]  # the first mixture is clean
+    )
+    with torch.no_grad():
+        memory = hybrid.memory_of(batch)
+    (tokens,) = decode_memory(hybrid, memory, batch.lengths, joint)
+    assert first["snr_db"] is None and first["hypothesis"] == normalise(tokenizer.decode(tokens))
+    with pytest.raises(ValueError, match="needs an attention decoder"):
+        arguments = (mixtures, bank, [system], VisualInputs())
+        decode_split(test_rows.select([1]), *arguments, tmp_path, decoding=joint)
 
 
 def test_a_failure_leaves_no_half_file(
@@ -257,7 +288,7 @@ def test_inputs_that_are_missing_are_named(
 ) -> None:
     asked = replace(system, visual_sources=(source,))
     with pytest.raises(ValueError, match=message):
-        decode_split(test_rows, mixtures, bank, [asked], VisualInputs(), tmp_path, beam_size=1)
+        decode_split(test_rows, mixtures, bank, [asked], VisualInputs(), tmp_path)
     with pytest.raises(ValueError, match=r"utterance test/0 is not in the mixture manifest"):
         decode_split(test_rows, [], bank, [asked], VisualInputs(), tmp_path)
 

@@ -12,6 +12,7 @@ import pytest
 from avsr.data.manifest import decode_array, load_prepared
 from avsr.data.mixtures import MixtureRow, build_mixture_manifest, render_mixture
 from avsr.data.noise_bank import NoiseBank, NoiseConfig, NoiseSplit, TalkerFile
+from avsr.decode.config import DecodingConfig
 from avsr.files import read_jsonl, write_video
 from avsr.schema import VISUAL_SOURCES as ALL_SOURCES
 from learn2talk import closed_loop, closed_loop_report
@@ -47,6 +48,8 @@ def test_every_visual_source_is_compared() -> None:
         ({"generated_lips_share": 1.5}, "generated_lips_share 1.5"),
         ({"generated_lips_share": -0.1}, "generated_lips_share -0.1"),
         ({"noisy_lips_share": 1.1}, "noisy_lips_share 1.1"),
+        ({"attention_weight": 0.3}, "attention_weight 0.3 needs model.decoder_layers"),
+        ({"decoding": DecodingConfig("joint", lm_weight=0.5)}, "no language model"),
     ],
 )
 def test_impossible_values_are_refused(change: dict[str, Any], message: str) -> None:
