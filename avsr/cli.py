@@ -10,10 +10,12 @@ from typing import Any
 from tyro.conf import Positional
 
 from avsr.command_line import run_commands
+from avsr.corpora.lrs import LrsConfig
 from avsr.corpora.talking_faces import PrepareConfig
 from avsr.schema import Modality
 
 DEFAULT_PREPARE = PrepareConfig()
+DEFAULT_LRS = LrsConfig()
 DESCRIPTION = """Audio-visual speech recognition: prepare, mix, transcribe, score, report."""
 
 
@@ -53,6 +55,121 @@ def prepare_grid(
         out,
         landmarker_model=landmarker_model,
         splits_tsv=splits_tsv,
+        num_processes=processes,
+        config=config,
+    )
+    print(out)
+
+
+def prepare_lrs3(
+    root: Path,
+    out: Path = Path("lrs3"),
+    landmarker_model: Path = Path("face_landmarker.task"),
+    allow_missing: int = 0,
+    is_subset: bool = False,
+    check: bool = False,
+    processes: int = 2,
+    lrs: LrsConfig = DEFAULT_LRS,
+    config: PrepareConfig = DEFAULT_PREPARE,
+) -> None:
+    """Check a copy of LRS3, then prepare it; resumes, and splits its work under torchrun.
+
+    Args:
+        root: folder with pretrain, trainval and test.
+        out: folder to write.
+        landmarker_model: see 'avsr fetch face-landmarker'.
+        allow_missing: how many utterances or files may be missing, incomplete or too many.
+        is_subset: the copy is a part of LRS3 on purpose: numbers are not compared.
+        check: only check.
+        processes: tracking processes of this rank.
+        lrs: pieces, tokenizer, validation split.
+        config: limits of tracking.
+    """
+    from avsr.corpora.lrs3 import prepare
+
+    prepare(
+        root,
+        out,
+        landmarker_model=landmarker_model,
+        num_processes=processes,
+        config=config,
+        lrs=lrs,
+        allow_missing=allow_missing,
+        is_subset=is_subset,
+        check_only=check,
+    )
+
+
+def prepare_lrs2(
+    root: Path,
+    out: Path = Path("lrs2"),
+    landmarker_model: Path = Path("face_landmarker.task"),
+    allow_missing: int = 0,
+    is_subset: bool = False,
+    check: bool = False,
+    processes: int = 2,
+    lrs: LrsConfig = DEFAULT_LRS,
+    config: PrepareConfig = DEFAULT_PREPARE,
+) -> None:
+    """Check a copy of LRS2, then prepare it; resumes, and splits its work under torchrun.
+
+    Args:
+        root: folder with main, pretrain and the four lists.
+        out: folder to write.
+        landmarker_model: see 'avsr fetch face-landmarker'.
+        allow_missing: how many utterances or files may be missing, incomplete or too many.
+        is_subset: the copy is a part of LRS2 on purpose: numbers are not compared.
+        check: only check.
+        processes: tracking processes of this rank.
+        lrs: pieces and tokenizer; LRS2 has a validation split of its own.
+        config: limits of tracking.
+    """
+    from avsr.corpora.lrs2 import prepare
+
+    prepare(
+        root,
+        out,
+        landmarker_model=landmarker_model,
+        num_processes=processes,
+        config=config,
+        lrs=lrs,
+        allow_missing=allow_missing,
+        is_subset=is_subset,
+        check_only=check,
+    )
+
+
+def prepare_folder(
+    root: Path,
+    table: Path,
+    out: Path,
+    landmarker_model: Path = Path("face_landmarker.task"),
+    recognizer: Path | None = None,
+    processes: int = 2,
+    config: PrepareConfig = DEFAULT_PREPARE,
+) -> None:
+    """A folder of your videos and a table of what is said, to a corpus to train or fine-tune on.
+
+    Args:
+        root: folder of the videos.
+        table: tab-separated, with a header: file, text, and if wanted speaker, split (train, valid,
+            test), start_s, end_s.
+        out: folder to write.
+        landmarker_model: see 'avsr fetch face-landmarker'.
+        recognizer: best.safetensors that will be fine-tuned: training texts that its vocabulary
+            cannot spell are skipped, with the reason.
+        processes: tracking processes of this rank.
+        config: limits of tracking.
+    """
+    from avsr.corpora.folder import prepare
+    from avsr.training.recognizer import load_recognizer
+
+    prepare(
+        root,
+        table,
+        out,
+        landmarker_model=landmarker_model,
+        tokenizer=None if recognizer is None else load_recognizer(recognizer)[1].model,
         num_processes=processes,
         config=config,
     )
@@ -163,6 +280,9 @@ def report(results: Positional[Path], out: Path) -> None:
 COMMANDS: dict[str, Callable[..., Any]] = {
     "fetch face-landmarker": fetch_landmarker,
     "prepare grid": prepare_grid,
+    "prepare lrs3": prepare_lrs3,
+    "prepare lrs2": prepare_lrs2,
+    "prepare folder": prepare_folder,
     "mix": mix,
     "transcribe": transcribe,
     "publish": publish,
@@ -173,3 +293,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 def main() -> None:
     """Entry point of the console script."""
     run_commands("avsr", DESCRIPTION, COMMANDS)
+
+
+if __name__ == "__main__":  # torchrun -m avsr.cli
+    main()

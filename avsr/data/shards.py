@@ -59,6 +59,19 @@ def finish_shards(
     return out
 
 
+def _save_empty(folder: Path) -> None:
+    """An empty split, without the library's progress bar about 0 examples."""
+    from datasets import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    silent = are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
+        empty_split().save_to_disk(str(folder), num_shards=1)
+    finally:
+        if not silent:
+            enable_progress_bars()
+
+
 def _place_split(folder: Path, paths: Sequence[Path]) -> None:
     """The files of ``Dataset.save_to_disk`` around shards that are there."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -70,7 +83,7 @@ def _place_split(folder: Path, paths: Sequence[Path]) -> None:
             raise ManifestError(f"{path}: a shard is missing; delete {folder.parent} and prepare")
     scratch = folder / f".empty-{uuid.uuid4().hex[:8]}"
     try:
-        empty_split().save_to_disk(str(scratch), num_shards=1)
+        _save_empty(scratch)
         state = read_json(scratch / "state.json")
         if names:
             state["_data_files"] = [{"filename": name} for name in names]

@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from avsr.corpora import clip_tracking, talking_faces
+from avsr.corpora import talking_faces
 from avsr.corpora.grid import (
     GridError,
     find_files,
@@ -23,48 +23,12 @@ from avsr.corpora.grid import (
 from avsr.corpora.talking_faces import CorpusError, PrepareConfig, fit_audio, prepare_clip
 from avsr.data.manifest import decode_row, load_face_templates, load_info, load_prepared
 from avsr.files import MediaError, read_jsonl, write_video
-from avsr.tracking import HEAD, LIPS_INNER, LIPS_OUTER, FaceTrack, FaceTracker
+from avsr.tracking import LIPS_INNER, LIPS_OUTER, FaceTracker
+
+from .stand_in import StandInTracker, film, install, pictures
 
 ALIGN = "0 10000 sil\n10000 15000 bin\n15000 17500 blue\n17500 20000 at\n20000 21000 f\n"
 ALIGN += "21000 22000 three\n22000 23000 sp\n23000 24000 soon\n24000 25000 sil\n"
-
-
-class StandInTracker:
-    """Finds the same synthetic face in every frame that is not black; twice in none of them."""
-
-    calls = 0
-
-    def __init__(self, _: object = None) -> None:
-        points = np.random.default_rng(0).uniform(-40, 40, (478, 3))
-        points[list(HEAD.outer_eyes)] = [[-43, 0, 0], [43, 0, 0]]
-        points[list(HEAD.pupils)] = [[-31.5, 0, 0], [31.5, 0, 0]]
-        points[list(HEAD.vertical)] = [[0, 60, 0], [0, -120, 0]]
-        angle = np.linspace(np.pi, 3 * np.pi, 20, endpoint=False)
-        ring = np.stack([np.cos(angle), np.sin(angle), 0 * angle], 1)
-        points[list(LIPS_OUTER)] = ring * [26, 10, 0] + [0, -75, 20]
-        points[list(LIPS_INNER)] = ring * [22, 2, 0] + [0, -75, 20]
-        self.face = points * [0.4, -0.4, -0.4] + [80, 50, 0]
-
-    def track(self, frames: np.ndarray) -> FaceTrack:
-        StandInTracker.calls += 1
-        seen = frames.mean((1, 2, 3)) > 40
-        landmarks = np.where(seen[:, None, None], self.face, np.nan).astype(np.float32)
-        return FaceTrack(landmarks, seen, int(seen.any()), "")
-
-    def close(self) -> None:
-        pass
-
-
-def pictures(levels: Iterable[int]) -> list[np.ndarray]:
-    return [np.full((120, 160, 3), level, np.uint8) for level in levels]
-
-
-def film(path: Path, levels: Iterable[int] = (128,) * 25, audio: bool = True) -> Path:
-    frames = pictures(levels)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tone = 0.1 * np.sin(np.arange(640 * len(frames)) / 9).astype(np.float32)
-    write_video(path, frames, 25, tone if audio else None)
-    return path
 
 
 def corpus(root: Path, codes: Iterable[str] = ("bbaf3s",)) -> Path:
@@ -78,9 +42,7 @@ def corpus(root: Path, codes: Iterable[str] = ("bbaf3s",)) -> Path:
 @pytest.fixture
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     StandInTracker.calls = 0
-    monkeypatch.setattr(clip_tracking, "FaceTracker", StandInTracker)
-    monkeypatch.setattr(talking_faces, "check_landmarker", lambda path: None)
-    monkeypatch.setattr(talking_faces, "face_triangles", lambda: np.array([[0, 37, 267]], np.int32))
+    install(monkeypatch.setattr)
 
 
 def run(root: Path, out: Path, **options: Any) -> list[str]:
