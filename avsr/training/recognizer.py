@@ -222,6 +222,7 @@ def train_recognizer(
     info: dict[str, Any],
     frame_weight: float = 0.0,
     attention_weight: float = 0.0,
+    transducer_weight: float = 0.0,
     initial: Path | None = None,
     speech_weights: Mapping[str, Tensor] | None = None,
 ) -> Path:
@@ -240,6 +241,7 @@ def train_recognizer(
         info: kept in ``run.json``: what identifies the data.
         frame_weight: see :class:`RecognizerLoss`.
         attention_weight: see :class:`RecognizerLoss`; above 0 it needs a decoder in the config.
+        transducer_weight: see :class:`RecognizerLoss`; above 0 it needs a transducer in the config.
         initial: a recogniser's file whose weights training starts from, ``None`` from chance.
         speech_weights: of the config's pretrained speech encoder, as
             :func:`avsr.pretrained.speech_encoders.load_speech_encoder` gives them.
@@ -247,11 +249,16 @@ def train_recognizer(
     Raises:
         ValueError: ``initial`` has another shape or vocabulary; what training refuses.
     """
-    batch_loss = RecognizerLoss(frame_weight, attention_weight)
+    batch_loss = RecognizerLoss(frame_weight, attention_weight, transducer_weight=transducer_weight)
     if attention_weight > 0 and not model_config.decoder_layers:
         raise ValueError(
             f"attention_weight {attention_weight} needs an attention decoder; set the model's "
             "decoder_layers above 0"
+        )
+    if transducer_weight > 0 and not model_config.transducer:
+        raise ValueError(
+            f"transducer_weight {transducer_weight} needs a transducer; set the model's transducer "
+            "to True"
         )
     seed_everything(train_config.seed)
     model = Recognizer(replace(model_config, vocabulary_size=tokenizer.size))
@@ -278,6 +285,8 @@ def train_recognizer(
         weights = {"frame_weight": frame_weight}
         if attention_weight > 0:  # absent where it is off, as in the runs from before it was there
             weights["attention_weight"] = attention_weight
+        if transducer_weight > 0:
+            weights["transducer_weight"] = transducer_weight
         configs = {"model": model.config, "train": train_config, **weights}
         parameters = sum(p.numel() for p in model.parameters())
         resolved = {

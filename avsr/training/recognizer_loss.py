@@ -1,4 +1,4 @@
-"""What a recogniser is trained on: CTC, the attention decoder, and frames with word times."""
+"""What a recogniser is trained on: CTC, attention, transducer, and frames with word times."""
 
 # B batch, T frames, U tokens, K vocabulary with blank 0
 
@@ -14,6 +14,7 @@ from avsr.losses import (
     attention_loss_sum,
     ctc_loss_sum,
     frame_loss_sum,
+    transducer_loss_sum,
 )
 from avsr.models.fusion import STREAMS
 
@@ -28,6 +29,7 @@ class TrainedOutputs(NamedTuple):
     ctc_logits: Tensor  # (B, T, K)
     frames: dict[Any, tuple[Tensor, Tensor]]  # of each stream: logits (B, T, K), presence (B, T)
     attention_logits: Tensor | None  # (B, U + 1, K) after each right token; None without decoder
+    transducer_logits: Tensor | None = None  # (B, T, U + 1, K); None without transducer
 
 
 class TrainedForward(nn.Module):
@@ -45,39 +47,54 @@ class TrainedForward(nn.Module):
         attention = None
         if model.decoder is not None and batch.tokens is not None:
             attention = model.decoder(after_begin(batch.tokens), memory, valid_mask)
-        return TrainedOutputs(model.ctc_logits(memory), model.frame_logits(encoded), attention)
+        transducer = None
+        if model.transducer is not None and batch.tokens is not None:
+            transducer = model.transducer(memory, batch.tokens)
+        return TrainedOutputs(
+            model.ctc_logits(memory), model.frame_logits(encoded), attention, transducer
+        )
 
 
 class RecognizerLoss:
     """Hybrid CTC/attention loss (Watanabe et al. 2017, eq. 22), and the streams' frame losses.
 
-    (1 - attention_weight) CTC + attention_weight attention + frame_weight frames, each in nats and
-    summed; the loop divides by the number of tokens of the update.
+    (1 - attention_weight) CTC + attention_weight attention + transducer_weight transducer +
+    frame_weight frames, each in nats and summed; the loop divides by the number of tokens of the
+    update.
 
     Args:
         frame_weight: of a frame's cross-entropy against word times, beside one token's CTC loss;
             0 leaves it out. Utterances without word times give none.
         attention_weight: of the attention decoder's cross-entropy, in [0, 1]; 0 is CTC alone.
         label_smoothing: of the attention decoder's targets.
+        transducer_weight: of the transducer's loss beside the others; 0 leaves it out.
     """
 
     def __init__(
-        self, frame_weight: float, attention_weight: float = 0.0, label_smoothing: float = 0.1
+        self,
+        frame_weight: float,
+        attention_weight: float = 0.0,
+        label_smoothing: float = 0.1,
+        transducer_weight: float = 0.0,
     ) -> None:
-        if not frame_weight >= 0:
-            raise ValueError(f"frame_weight {frame_weight} must be 0 (off) or more")
+        for name, weight in (
+            ("frame_weight", frame_weight),
+            ("transducer_weight", transducer_weight),
+        ):
+            if not weight >= 0:
+                raise ValueError(f"{name} {weight} must be 0 (off) or more")
         if not 0 <= attention_weight <= 1:
             raise ValueError(f"attention_weight {attention_weight} must be in [0, 1]; 0 is off")
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing {label_smoothing} must be in [0, 1)")
         self.frame_weight, self.attention_weight = frame_weight, attention_weight
-        self.label_smoothing = label_smoothing
+        self.label_smoothing, self.transducer_weight = label_smoothing, transducer_weight
 
     def __call__(self, model: nn.Module, batch: Batch) -> LossSum:
         """Loss of a batch; ``model`` is a :class:`TrainedForward`, maybe wrapped.
 
         Raises:
-            ValueError: an ``attention_weight`` and no decoder.
+            ValueError: a weight of a head that the model has not.
         """
         assert batch.tokens is not None and batch.token_lengths is not None
         outputs = model(batch)
@@ -96,6 +113,17 @@ class RecognizerLoss:
             )
             total = total + self.attention_weight * part.total
             logs |= {"attention": float(part.total.detach()), **part.logs}
+        if self.transducer_weight > 0:
+            if outputs.transducer_logits is None:
+                raise ValueError(
+                    f"transducer_weight {self.transducer_weight} needs a transducer; set the "
+                    "model's transducer to True"
+                )
+            part = transducer_loss_sum(
+                outputs.transducer_logits, batch.lengths, batch.tokens, batch.token_lengths
+            )
+            total = total + self.transducer_weight * part.total
+            logs["transducer"] = float(part.total.detach())
         if self.frame_weight > 0 and batch.frame_tokens is not None:
             for name, (frame_logits, present) in outputs.frames.items():
                 frames = frame_loss_sum(frame_logits, batch.frame_tokens, present)

@@ -75,6 +75,31 @@ def test_every_parameter_of_the_decoder_learns(hybrid: Recognizer, batches: list
     hybrid.zero_grad()
 
 
+def test_the_transducers_loss_joins_and_sums_over_the_batch(
+    recognizer: Any, batches: list[Batch]
+) -> None:
+    torch.manual_seed(0)
+    network = Recognizer(replace(recognizer.config, transducer=True)).eval()
+    model = TrainedForward(network)
+    without = RecognizerLoss(0.0)(model, batches[0])
+    loss = RecognizerLoss(0.0, transducer_weight=0.5)
+    together, *alone = (loss(model, batch) for batch in batches)
+    assert "transducer" not in without.logs
+    assert together.count == batches[0].num_targets
+    expected = float(without.total.detach()) + 0.5 * together.logs["transducer"]
+    assert float(together.total.detach()) == pytest.approx(expected, rel=1e-5)
+    assert together.logs["transducer"] == pytest.approx(
+        sum(one.logs["transducer"] for one in alone), rel=1e-4
+    )
+    together.total.backward()
+    assert network.transducer is not None
+    assert all(p.grad is not None for p in network.transducer.parameters())
+    with pytest.raises(ValueError, match="transducer_weight 0.5 needs a transducer"):
+        loss(TrainedForward(recognizer), batches[0])
+    with pytest.raises(ValueError, match="transducer_weight -1"):
+        RecognizerLoss(0.0, transducer_weight=-1.0)
+
+
 def test_weights_that_cannot_be_are_refused(recognizer: Any, batches: list[Batch]) -> None:
     for weights in ((-1.0, 0.0), (0.0, 1.5), (0.0, -0.1), (0.0, 0.5, 1.0)):
         with pytest.raises(ValueError, match="must be"):
