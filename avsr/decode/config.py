@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Method = Literal["greedy", "ctc", "joint"]
+Method = Literal["greedy", "ctc", "joint", "transducer"]
 METHODS: tuple[str, ...] = get_args(Method)
 
 
@@ -15,7 +15,8 @@ class DecodingConfig:
     """Method and weights of decoding.
 
     ``"greedy"`` is CTC's best path, ``"ctc"`` its prefix beam; both look at nothing below but the
-    beam. ``"joint"`` maximises, over token sequences h of at most one token a frame,
+    beam. ``"transducer"`` is a transducer's beam, and its best path with ``beam_size`` 1.
+    ``"joint"`` maximises, over token sequences h of at most one token a frame,
 
         (1 - ctc_weight) log P_attention(h) + ctc_weight log P_ctc(h)
             + lm_weight log P_language_model(h) + length_bonus |h|

@@ -14,12 +14,14 @@ from avsr.decode.ctc import ctc_prefix_beam
 from avsr.decode.greedy import ctc_greedy
 from avsr.decode.joint import joint_beam_search
 from avsr.decode.lm import LanguageModel
+from avsr.decode.transducer import transducer_beam, transducer_greedy
 
 
 class Decodable(Protocol):
     """A recogniser after its encoder; see :class:`avsr.models.recognizer.Recognizer`."""
 
     decoder: Any  # an attention decoder with cached steps, or None
+    transducer: Any  # a transducer head, or None
 
     def ctc_logits(self, memory: Tensor) -> Tensor:
         """CTC logits (B, T, K) of the memory (B, T, D)."""
@@ -44,8 +46,11 @@ def decode_memory(
         language_model: for the joint method with an ``lm_weight`` above 0.
 
     Raises:
-        ValueError: NaN logits; joint decoding without a decoder or language model that it needs.
+        ValueError: NaN logits; a method without the decoder, transducer or language model that it
+            needs.
     """
+    if config.method == "transducer":
+        return _by_transducer(model.transducer, memory, lengths, config.beam_size)
     logits = model.ctc_logits(memory)
     if config.method == "greedy":
         return ctc_greedy(logits, lengths)
@@ -64,3 +69,14 @@ def decode_memory(
         language_model=language_model,
     )
     return [hypotheses[0][0] for hypotheses in found]
+
+
+def _by_transducer(head: Any, memory: Tensor, lengths: Tensor, beam_size: int) -> list[list[int]]:
+    if head is None:
+        raise ValueError(
+            "decoding method 'transducer' needs a network with a transducer; train one with the "
+            "model's transducer True, or choose another method"
+        )
+    if beam_size == 1:
+        return transducer_greedy(head, memory, lengths)
+    return [found[0][0] for found in transducer_beam(head, memory, lengths, beam_size)]

@@ -13,6 +13,7 @@ from avsr.decode.ctc import ctc_prefix_beam
 from avsr.decode.decoding import decode_memory
 from avsr.decode.greedy import ctc_greedy
 from avsr.decode.joint import joint_beam_search
+from avsr.decode.transducer import transducer_beam, transducer_greedy
 from avsr.models.recognizer import Recognizer, RecognizerConfig
 
 LENGTHS = torch.tensor([12, 7])
@@ -74,3 +75,17 @@ def test_a_recogniser_without_decoder_says_so(memory: torch.Tensor) -> None:
     plain = Recognizer(RecognizerConfig(8, ("audio",), width=16, num_heads=2)).eval()
     with pytest.raises(ValueError, match="decoder_layers above 0"):
         decode_memory(plain, memory, LENGTHS, DecodingConfig("joint"))
+
+
+def test_the_transducer_by_its_name(model: Any, memory: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    config = replace(model.config, transducer=True)
+    with_head = Recognizer(config).eval()
+    assert with_head.transducer is not None
+    beam = decode_memory(with_head, memory, LENGTHS, DecodingConfig("transducer", 4))
+    expected = transducer_beam(with_head.transducer, memory, LENGTHS, 4)
+    assert beam == [found[0][0] for found in expected]
+    best = decode_memory(with_head, memory, LENGTHS, DecodingConfig("transducer", 1))
+    assert best == transducer_greedy(with_head.transducer, memory, LENGTHS)
+    with pytest.raises(ValueError, match="needs a network with a transducer"):
+        decode_memory(model, memory, LENGTHS, DecodingConfig("transducer"))
