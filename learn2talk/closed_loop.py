@@ -3,9 +3,9 @@
 The stages of a recipe, each resumable and each leaving its result in a folder of the run:
 
     motion        loss/ judge/ student/ motion.json     Learn2Talk: sync experts and student
-    pretrain      pretrain/                             one network for all streams
-    audio_visual  audio_visual/                         goes on from it, chosen by noisy WER
-    audio         audio/                                goes on from it on sound alone: the baseline
+    pretrain      pretrain/                             the network on sound alone
+    audio_visual  audio_visual/                         goes on on all streams
+    audio         audio/                                goes on on sound alone: the baseline
     decode        mixtures.jsonl hypotheses.jsonl       SNR x noise x seed x visual source
     report        results.json results.md report.html   scores with intervals, plot, page
 """
@@ -21,12 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from avsr.data.augment import AugmentConfig
-from avsr.data.dataset import (
-    AUDIO_ONLY_MIX,
-    AUDIO_VISUAL_MIX,
-    FINE_TUNING_MIX,
-    TrainingDataset,
-)
+from avsr.data.dataset import AUDIO_ONLY_MIX, AUDIO_VISUAL_MIX, TrainingDataset
 from avsr.data.manifest import decode_array, load_face_templates, load_prepared
 from avsr.data.mixtures import (
     MixtureManifest,
@@ -38,11 +33,18 @@ from avsr.data.mixtures import (
 )
 from avsr.data.noise_bank import NoiseBank, NoiseConfig, check_disjoint
 from avsr.decode.config import DecodingConfig
-from avsr.evaluate import System, VisualInputs, another_audio, decode_split
+from avsr.evaluate import (
+    GENERATED_SOURCES,
+    LipGenerator,
+    System,
+    VisualInputs,
+    another_audio,
+    decode_split,
+)
 from avsr.files import read_json, read_jsonl, sha256_file, write_json, write_jsonl
 from avsr.models.fusion import STREAMS
 from avsr.models.recognizer import RecognizerConfig
-from avsr.text import Tokenizer, train_tokenizer
+from avsr.text import Tokenizer, text_problem, train_tokenizer
 from avsr.training.loop import TrainConfig, make_accelerator
 from avsr.training.recognizer import (
     ValidationCondition,
@@ -74,10 +76,13 @@ VISUAL_SOURCES = (
     "generated_from_other",
     "still",
 )
-STREAM_MIX = {
-    "pretrain": AUDIO_VISUAL_MIX,
-    "audio_visual": FINE_TUNING_MIX,
+SYSTEMS = ("audio", "video", "audio_visual")
+OWN_STREAM = {"audio": ("audio",), "video": ("crops",)}
+STREAM_MIX: dict[str, tuple[tuple[tuple[str, ...], float], ...]] = {
+    "pretrain": AUDIO_ONLY_MIX,
+    "audio_visual": AUDIO_VISUAL_MIX,
     "audio": AUDIO_ONLY_MIX,
+    "video": ((("crops",), 1.0),),
 }
 
 
@@ -85,16 +90,21 @@ STREAM_MIX = {
 class ClosedLoopConfig:
     """Everything that can vary in the main job."""
 
+    # Recognisers under test. With "audio_visual" among them, it and "audio" go on from one network;
+    # without it each is trained from its start on its own stream.
+    systems: tuple[str, ...] = ("audio", "audio_visual")
+    visual_sources: tuple[str, ...] = VISUAL_SOURCES  # what "audio_visual" is decoded with
     sync: SyncTrainConfig = field(default_factory=SyncTrainConfig)
     student: StudentTrainConfig = field(default_factory=StudentTrainConfig)
-    # Two phases. The first is one network for every stream, changed strongly; both recognisers go
-    # on from it, with the same light changes: the audio-visual one, and the baseline on sound
-    # alone. So neither rival has more design, data or schedule than the other.
+    # Two phases. The first is the whole network on sound alone, which is learned soonest and costs
+    # least. Both recognisers go on from it: one on all streams, the baseline on more sound alone.
+    # So neither rival has more design, data or sound than the other.
     pretrain: TrainConfig = field(default_factory=TrainConfig)
     audio: TrainConfig = field(default_factory=TrainConfig)
     audio_visual: TrainConfig = field(default_factory=TrainConfig)
-    pretrain_augment: AugmentConfig = field(default_factory=AugmentConfig)
-    # A masked word cannot be guessed where the grammar is free, and noise is a strong change.
+    video: TrainConfig = field(default_factory=TrainConfig)  # of a recogniser of mouth crops alone
+    # Light: a masked word cannot be guessed where the grammar is free, and noise, missing streams
+    # and generated lips are strong changes.
     augment: AugmentConfig = field(
         default_factory=lambda: AugmentConfig(
             stretch=0.05,
@@ -121,6 +131,12 @@ class ClosedLoopConfig:
     decoding: DecodingConfig = field(default_factory=lambda: DecodingConfig("ctc", beam_size=8))
 
     def __post_init__(self) -> None:
+        for what, given, known in (
+            ("systems", self.systems, SYSTEMS),
+            ("visual_sources", self.visual_sources, VISUAL_SOURCES),
+        ):
+            if not given or set(given) - set(known):
+                raise ValueError(f"{what} {list(given)}: choose from {', '.join(known)}")
         bad = [snr for snr in self.snrs_db if not math.isfinite(snr)]
         if bad:
             raise ValueError(f"SNRs {bad} are not finite; clean is always decoded and not listed")
@@ -136,8 +152,25 @@ class ClosedLoopConfig:
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} {getattr(self, name)} must be in [0, 1]")
 
+    @property
+    def is_fused(self) -> bool:
+        """Whether the recogniser of all streams is trained."""
+        return "audio_visual" in self.systems
+
+    @property
+    def uses_student(self) -> bool:
+        """Whether lips are generated anywhere, so that a student is needed."""
+        tested = any(source in GENERATED_SOURCES for source in self.visual_sources)
+        return self.is_fused and (tested or self.generated_lips_share > 0)
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """The networks to train, in their order."""
+        first = ("pretrain", "audio_visual") if self.is_fused else ()
+        return (*first, *(name for name in self.systems if name != "audio_visual"))
+
     def training_of(self, system: str) -> TrainConfig:
-        """How ``"pretrain"``, ``"audio_visual"`` or ``"audio"`` is trained.
+        """How ``"pretrain"``, ``"audio_visual"``, ``"audio"`` or ``"video"`` is trained.
 
         Raises:
             ValueError: another name.
@@ -146,6 +179,7 @@ class ClosedLoopConfig:
             "pretrain": self.pretrain,
             "audio_visual": self.audio_visual,
             "audio": self.audio,
+            "video": self.video,
         }
         if system not in settings:
             raise ValueError(f"recogniser {system!r} is not one of {', '.join(settings)}")
@@ -185,20 +219,49 @@ def train_motion(prepared: Path, run: Path, config: ClosedLoopConfig) -> dict[st
     return dict(read_json(out))
 
 
-def make_tokenizer(rows: datasets.Dataset, vocabulary_size: int) -> Tokenizer:
-    """SentencePiece of the training texts; the same on every process, as training is exact."""
+def make_tokenizer(
+    rows: datasets.Dataset, vocabulary_size: int, prepared: Path | None = None
+) -> Tokenizer:
+    """The prepared corpus's SentencePiece model, else one of the training texts.
+
+    It is the same on every process, as training is exact.
+    """
+    path = None if prepared is None else prepared / "tokenizer.model"
+    if path is not None and path.is_file():
+        return Tokenizer(path.read_bytes())
     return Tokenizer(train_tokenizer(rows["text"], vocabulary_size))
 
 
+def learnable(
+    rows: datasets.Dataset, tokenizer: Tokenizer, shortest: float
+) -> tuple[datasets.Dataset, list[dict[str, Any]]]:
+    """The utterances that CTC can learn, and the others with the reason.
+
+    Args:
+        shortest: what augmentation leaves of an utterance's frames at least, a share.
+    """
+    kept, skipped = [], []
+    columns = (rows["utterance_id"], rows["text"], rows["num_frames"])
+    for place, (name, text, frames) in enumerate(zip(*columns, strict=True)):
+        problem = text_problem(text, math.floor(frames * shortest), tokenizer)
+        if problem is None:
+            kept.append(place)
+        else:
+            skipped.append({"utterance_id": name, "reason": problem})
+    return (rows.select(kept) if skipped else rows), skipped
+
+
 def _validation(
-    rows: datasets.Dataset, noise: NoiseConfig, config: ClosedLoopConfig, audio_visual: bool
+    rows: datasets.Dataset, noise: NoiseConfig, config: ClosedLoopConfig, system: str
 ) -> list[ValidationCondition]:
+    if system == "video":
+        return [ValidationCondition("crops", ("crops",), None)]
     mixtures = ValidationMixtures(rows, NoiseBank(noise, "valid"), config.valid_snr_db)
     conditions = [
         ValidationCondition("audio_clean", ("audio",), None),
         ValidationCondition("audio_noisy", ("audio",), mixtures),
     ]
-    if audio_visual:
+    if system == "audio_visual":
         conditions += [
             ValidationCondition("crops", ("crops",), None),
             ValidationCondition("lips", ("lips",), None),
@@ -275,26 +338,30 @@ class GeneratedLips:
 def train_system(
     name: str, prepared: Path, run: Path, noise: NoiseConfig, config: ClosedLoopConfig
 ) -> Path:
-    """Train ``"pretrain"``, ``"audio_visual"`` or ``"audio"``; returns its best weights.
+    """Train one of ``config.trained``; returns its best weights.
 
-    The two recognisers go on from ``pretrain``, which must be trained.
+    Beside ``"audio_visual"`` recognisers go on from ``pretrain``, which must be trained. Utterances
+    that CTC cannot learn are left out and listed in ``<name>.skipped.jsonl``.
 
     Raises:
         ValueError: another name, or what training refuses.
     """
     settings = config.training_of(name)
-    with_video = name != "audio"
     check_disjoint(noise)
     if is_trained(run / name, settings):
         return run / name / "best.safetensors"
     initial = None
-    if name != "pretrain":
+    if name in ("audio_visual", "audio") and config.is_fused:
         initial = run / "pretrain" / "best.safetensors"
         if not is_trained(run / "pretrain", config.pretrain):
             raise ValueError(f"{initial.parent}: is not trained to its end; run stage pretrain")
     accelerator = make_accelerator(settings)
     rows, valid = load_prepared(prepared, "train"), load_prepared(prepared, "valid")
-    tokenizer = make_tokenizer(rows, config.vocabulary_size)
+    tokenizer = make_tokenizer(rows, config.vocabulary_size, prepared)
+    rows, skipped = learnable(rows, tokenizer, 1.0 - config.augment.stretch)
+    if accelerator.is_main_process and skipped:
+        count = write_jsonl(run / f"{name}.skipped.jsonl", skipped)
+        accelerator.print(f"{name}: {count} utterances cannot be learned, see {name}.skipped.jsonl")
     bank = NoiseBank(noise, "train")
     bank.warm()
 
@@ -308,25 +375,25 @@ def train_system(
         ).waveform
 
     lips = None
-    if with_video and config.generated_lips_share > 0:
+    if name == "audio_visual" and config.generated_lips_share > 0:
         lips = GeneratedLips(run / "student", config.generated_lips_share, config.noisy_lips_share)
     examples = TrainingDataset(
         rows,
         encode=tokenizer.encode,
         stream_mix=STREAM_MIX[name],
         mix_noise=mix,
-        augment=config.pretrain_augment if name == "pretrain" else config.augment,
+        augment=config.augment,
         choose_lips=lips,
         num_mels=config.model.num_mels,
         seed=settings.seed,
     )
-    conditions = _validation(valid, noise, config, with_video)
+    conditions = _validation(valid, noise, config, name)
     validate = validator(valid, conditions, tokenizer, accelerator, config.model.num_mels)
     return train_recognizer(
         examples,
         validate,
         tokenizer,
-        model_config=replace(config.model, streams=STREAMS),
+        model_config=replace(config.model, streams=_streams(name, config)),
         train_config=settings,
         run_folder=run / name,
         accelerator=accelerator,
@@ -335,6 +402,11 @@ def train_system(
         initial=initial,
         info={"prepared": str(prepared), "corpus_sha256": sha256_file(prepared / "corpus.json")},
     )
+
+
+def _streams(name: str, config: ClosedLoopConfig) -> tuple[Any, ...]:
+    """All streams where networks go on from one another, else the network's own."""
+    return STREAMS if config.is_fused and name != "video" else OWN_STREAM[name]
 
 
 def mixture_manifest(
@@ -364,6 +436,19 @@ def mixture_manifest(
     return manifest
 
 
+def _generator(run: Path, config: ClosedLoopConfig) -> LipGenerator | None:
+    if not config.uses_student:
+        return None
+    student = load_student(run / "student")
+    return lambda waveforms: generate_lips(student, waveforms)
+
+
+def _student_facts(run: Path, config: ClosedLoopConfig) -> dict[str, str]:
+    if not config.uses_student:
+        return {}
+    return {"student_sha256": sha256_file(run / "student" / "student.safetensors")}
+
+
 def decode(
     prepared: Path,
     run: Path,
@@ -376,26 +461,23 @@ def decode(
     """Decode this process's share of the test split; the mixture manifest must be there."""
     rows = load_prepared(prepared, "test")
     bank = NoiseBank(noise, "test")
-    student = load_student(run / "student")
-    systems = []
-    for name, sources in (("audio", ()), ("audio_visual", VISUAL_SOURCES)):
-        model, tokenizer = load_recognizer(run / name / "best.safetensors")
-        systems.append(System(name, model, tokenizer, sources))
+    sources = {"audio": (), "video": ("mouth_crops",), "audio_visual": config.visual_sources}
+    weights = {name: run / name / "best.safetensors" for name in config.systems}
+    systems = [System(n, *load_recognizer(path), sources[n]) for n, path in weights.items()]
     templates = load_face_templates(prepared)
     ids = np.concatenate([templates.regions["lips_outer"], templates.regions["lips_inner"]])
     inputs = VisualInputs(
-        generate=lambda waveforms: generate_lips(student, waveforms),
+        generate=_generator(run, config),
         still_lips={name: neutral[ids] for name, neutral in templates.templates.items()},
-        other_audio=another_audio(rows),
+        other_audio=another_audio(rows) if config.uses_student else None,
     )
     manifest = mixture_manifest(rows, bank, run, config)
-    weights = {name: run / name / "best.safetensors" for name in ("audio", "audio_visual")}
     facts = {
         "mixtures_sha256": manifest.sha256,
         "beam_size": config.decoding.beam_size,
         # Absent for the prefix beam, as in the runs from before there was a choice.
         **({} if config.decoding.method == "ctc" else {"decoding": asdict(config.decoding)}),
-        "student_sha256": sha256_file(run / "student" / "student.safetensors"),
+        **_student_facts(run, config),
         **{f"{name}_sha256": sha256_file(path) for name, path in weights.items()},
     }
     if process_index == 0:
