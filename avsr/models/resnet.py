@@ -10,7 +10,7 @@ frames is set to zero before each convolution over time, and padding changes not
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -22,7 +22,9 @@ FRONTEND_WIDTH = STAGES[-1]
 
 
 def _activation(kind: Activation, channels: int) -> nn.Module:
-    return {"swish": nn.SiLU, "prelu": lambda: nn.PReLU(channels), "relu": nn.ReLU}[kind]()
+    if kind == "prelu":
+        return nn.PReLU(channels)
+    return nn.SiLU() if kind == "swish" else nn.ReLU()
 
 
 class ResidualBlock(nn.Module):
@@ -32,8 +34,8 @@ class ResidualBlock(nn.Module):
         self, dimensions: int, channels_in: int, channels: int, stride: int, kind: Activation
     ) -> None:
         super().__init__()
-        convolution = {1: nn.Conv1d, 2: nn.Conv2d}[dimensions]
-        norm = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d}[dimensions]
+        convolution: Any = {1: nn.Conv1d, 2: nn.Conv2d}[dimensions]
+        norm: Any = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d}[dimensions]
         self.first = convolution(channels_in, channels, 3, stride, padding=1, bias=False)
         self.first_norm = norm(channels)
         self.first_activation = _activation(kind, channels)

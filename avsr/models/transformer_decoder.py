@@ -12,6 +12,7 @@ may share the embedding's weights.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -23,7 +24,7 @@ from avsr.models.relative_conformer import LAYER_NORM_EPS, sinusoids
 
 Layout = Literal["espnet", "fairseq"]
 FAIRSEQ_FIRST_POSITION = 2  # the padding symbol has id 1, and positions start after it
-MODULE_ACTIVATIONS = {"relu": F.relu, "gelu": F.gelu}
+MODULE_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu}
 
 
 @dataclass(frozen=True)
