@@ -65,11 +65,14 @@ def mask_of_lengths(lengths: Tensor, num_frames: int) -> Tensor:
     return torch.arange(num_frames, device=lengths.device)[None] < lengths[:, None]
 
 
-def rotate(x: Tensor) -> Tensor:
-    """Rotary position embedding (Su et al. 2021, arXiv 2104.09864, eq. 34) of (B, N, T, C)."""
+def rotate(x: Tensor, start: int = 0) -> Tensor:
+    """Rotary position embedding (Su et al. 2021, arXiv 2104.09864, eq. 34) of (B, N, T, C).
+
+    ``start`` is the position of the first of the T; only distances between positions matter.
+    """
     half = x.shape[-1] // 2
     frequencies = 10_000.0 ** (-torch.arange(half, device=x.device) / half)
-    angles = torch.arange(x.shape[-2], device=x.device)[:, None] * frequencies
+    angles = torch.arange(start, start + x.shape[-2], device=x.device)[:, None] * frequencies
     cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
     first, second = x[..., :half], x[..., half:]
     return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
