@@ -201,16 +201,18 @@ class _UtteranceDecoder:
         model, size = system.model, len(self.mixtures)
         config = model.config
         valid = mask_of_lengths(torch.tensor([self.num_frames]), self.num_frames)
-        features = np.stack([features_of(w, config.num_mels) for w in self.waveforms])
-        every = valid.expand(size, -1)
-        audio = (model.encode("audio", torch.from_numpy(features), every), every)
-        yield from self._texts(system, "audio", "none", {"audio": audio}, size)
+        streams: dict[Any, Encoded] = {}
+        if "audio" in config.streams:
+            features = np.stack([features_of(w, config.num_mels) for w in self.waveforms])
+            every = valid.expand(size, -1)
+            streams["audio"] = model.encode("audio", torch.from_numpy(features), every), every
+            yield from self._texts(system, "audio", "none", streams, size)
         for source in system.visual_sources:
             stream, (values, present) = self._visual(system, source)
-            # A noise-independent source is one row, expanded to all mixtures.
-            joined = (values.expand(size, -1, -1), present.expand(size, -1))
-            streams = {"audio": audio, stream: joined}
-            yield from self._texts(system, "audio_visual", source, streams, size)
+            if streams:
+                # A noise-independent source is one row, expanded to all mixtures.
+                joined = {stream: (values.expand(size, -1, -1), present.expand(size, -1))}
+                yield from self._texts(system, "audio_visual", source, streams | joined, size)
             if source != "generated_from_noisy":
                 yield from self._texts(system, "video", source, {stream: (values, present)}, 1)
 

@@ -81,8 +81,7 @@ def score_run(
             manifest_sha256=manifest.sha256,
             data_sha256={"corpus.json": sha256_file(prepared / "corpus.json")},
             checkpoint_sha256={
-                name: sha256_file(run / name / "best.safetensors")
-                for name in ("audio", "audio_visual")
+                name: sha256_file(run / name / "best.safetensors") for name in config.systems
             },
         ),
     )
@@ -160,6 +159,8 @@ def write_run_report(
         here = (row["noise_type"], row["snr_db"], row["seed"]) == (noise_type, snr_db, seed)
         if row["utterance_id"] in chosen and (here or row["modality"] == "video"):
             said[row["utterance_id"]][_label(row)] = row["hypothesis"]
+    if not (run / "student").is_dir():  # nothing was generated: no face to show
+        return write_outputs(run, results, (), text=text)
     student = load_student(run / "student")
     samples = []
     with tempfile.TemporaryDirectory() as scratch:

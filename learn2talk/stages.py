@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from avsr.data.manifest import is_prepared, load_info, load_prepared
 from avsr.data.noise_bank import NoiseBank, NoiseConfig
@@ -28,16 +28,9 @@ from learn2talk.closed_loop import (
     train_system,
 )
 
-Stage = Literal["all", "prepare", "motion", "pretrain", "audio_visual", "audio", "decode", "report"]
-STAGES: tuple[Stage, ...] = (
-    "prepare",
-    "motion",
-    "pretrain",
-    "audio_visual",
-    "audio",
-    "decode",
-    "report",
-)
+Stage = Literal[
+    "all", "prepare", "motion", "pretrain", "audio_visual", "audio", "video", "decode", "report"
+]
 
 
 @dataclass(frozen=True)
@@ -61,6 +54,13 @@ class Recipe:
     noise: Callable[[], NoiseConfig]
     prepare: Callable[[], None]
     report: Callable[[], None]
+
+
+def stages_of(loop: ClosedLoopConfig) -> tuple[Stage, ...]:
+    """What ``"all"`` runs, in its order."""
+    motion: tuple[Stage, ...] = ("motion",) if loop.uses_student else ()
+    trained: Any = loop.trained
+    return ("prepare", *motion, *trained, "decode", "report")
 
 
 def add_seconds(run: Path, stage: str, seconds: float) -> None:
@@ -128,7 +128,10 @@ def run_stages(stage: Stage, recipe: Recipe, script: str) -> None:
     if is_launched():
         _work(stage, recipe)
         return
-    for name in STAGES if stage == "all" else (stage,):
+    known = stages_of(recipe.loop)
+    if stage != "all" and stage not in known:
+        raise ValueError(f"stage {stage!r} is not in this run, which has {', '.join(known)}")
+    for name in known if stage == "all" else (stage,):
         print(f"== {name}", flush=True)
         if name == "prepare":
             _timed(name, recipe, recipe.prepare)
