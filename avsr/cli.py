@@ -277,6 +277,24 @@ def report(results: Positional[Path], out: Path) -> None:
         print(path)
 
 
+def export(
+    recognizer: Positional[Path],
+    out: Path,
+    int8: bool = False,
+) -> None:
+    """Write a recogniser for ONNX Runtime, compared with torch; needs the extra 'export'.
+
+    Args:
+        recognizer: best.safetensors of a run.
+        out: .onnx file to write; its JSON goes beside it.
+        int8: weights of matrix products as int8: smaller, and other log probabilities.
+    """
+    from avsr.export import export_onnx
+    from avsr.training.recognizer import load_recognizer
+
+    print(export_onnx(*load_recognizer(recognizer), out, int8=int8))
+
+
 COMMANDS: dict[str, Callable[..., Any]] = {
     "fetch face-landmarker": fetch_landmarker,
     "prepare grid": prepare_grid,
@@ -287,6 +305,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "transcribe": transcribe,
     "publish": publish,
     "report": report,
+    "export": export,
 }
 
 

@@ -202,7 +202,7 @@ class Recognizer(nn.Module):
             if rows.any():
                 some = self.encode(name, values[rows], present[rows], chunks=chunks)
             full = batch.lengths.new_zeros((*valid_mask.shape, self.config.width)).to(
-                self.to_logits.weight.dtype if some is None else some.dtype
+                self.fusion.absent[name].dtype if some is None else some.dtype
             )
             if some is not None:
                 full[rows] = some

@@ -124,11 +124,14 @@ class VideoEncoder(nn.Module):
         The first and the last two are context alone.
         """
         windows = x.unfold(1, STEM_FRAMES, 1)
-        chosen = windows[valid_mask].permute(0, 3, 1, 2).contiguous()  # (M, 5, H/2, W/2)
-        y = F.relu(self.stem_norm(self.stem(chosen)))
-        y = self.blocks(pooled(y))
-        # Four quadrants, not one mean: where in the crop lips and teeth are is the message.
-        y = self.norm(self.out(self.dropout(F.adaptive_avg_pool2d(y, 2).flatten(1))))
+        y = self.encode_images(windows[valid_mask].permute(0, 3, 1, 2).contiguous())
         encoded = y.new_zeros(*valid_mask.shape, y.shape[-1])
         encoded[valid_mask] = y
         return encoded
+
+    def encode_images(self, stacked: Tensor) -> Tensor:
+        """Map :meth:`scaled` frames with their neighbours (M, 5, H / 2, W / 2) to (M, D)."""
+        y = F.relu(self.stem_norm(self.stem(stacked)))
+        y = self.blocks(pooled(y))
+        # Four quadrants, not one mean: where in the crop lips and teeth are is the message.
+        return self.norm(self.out(self.dropout(F.adaptive_avg_pool2d(y, 2).flatten(1))))

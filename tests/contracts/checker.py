@@ -25,7 +25,7 @@ LEVELS = {
             "avsr.corpora avsr.data avsr.pretrained learn2talk.corpora learn2talk.data",
             "avsr.training learn2talk.training",
             "avsr.threads"
-            " avsr.transcribe avsr.evaluate avsr.evaluate_whisper avsr.conditions avsr.summaries"
+            " avsr.transcribe avsr.evaluate avsr.export avsr.evaluate_whisper avsr.conditions avsr.summaries"
             " avsr.audit avsr.score"
             " avsr.plot avsr.tables avsr.transcripts avsr.report_sections avsr.report"
             " learn2talk.render learn2talk.animate learn2talk.evaluate learn2talk.readability"
