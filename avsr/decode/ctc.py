@@ -44,24 +44,58 @@ def ctc_prefix_beam(
     Raises:
         ValueError: not two-dimensional, or NaN in it, or a beam below 1.
     """
-    if log_probabilities.ndim != 2 or np.isnan(log_probabilities).any():
-        raise ValueError(
-            f"log_probabilities must be (T, K) without NaN, got shape {log_probabilities.shape}; "
-            "pass logits.log_softmax(-1) of one utterance"
-        )
-    if beam_size < 1:
-        raise ValueError(f"beam_size {beam_size} must be at least 1")
-    num_pieces = min(pieces_per_frame, log_probabilities.shape[1] - 1)
-    beam: Beam = {(): (0.0, LOG_ZERO)}
-    for scores in log_probabilities:
-        best = np.argpartition(-scores[1:], num_pieces - 1)[:num_pieces] + 1
-        best = best[scores[best] >= scores.max() + floor]
-        beam = _extend(beam, scores.tolist(), best.tolist())
-        if len(beam) > beam_size:
-            ranked = sorted(beam.items(), key=lambda item: -_log_add(*item[1]))
-            beam = dict(ranked[:beam_size])
-    ends = [(list(prefix), _log_add(*both)) for prefix, both in beam.items()]
-    return sorted(ends, key=lambda pair: -pair[1])
+    beam = CtcPrefixBeam(beam_size, pieces_per_frame, floor)
+    beam.extend(log_probabilities)
+    return beam.hypotheses()
+
+
+class CtcPrefixBeam:
+    """The search of :func:`ctc_prefix_beam`, continued whenever there are more frames.
+
+    Its arguments are those of that function. Frames in one piece or in many give the same.
+    """
+
+    def __init__(
+        self, beam_size: int = 10, pieces_per_frame: int = 12, floor: float = -8.0
+    ) -> None:
+        if beam_size < 1:
+            raise ValueError(f"beam_size {beam_size} must be at least 1")
+        self.beam_size, self.pieces_per_frame, self.floor = beam_size, pieces_per_frame, floor
+        self.beam: Beam = {(): (0.0, LOG_ZERO)}
+
+    def extend(self, log_probabilities: np.ndarray) -> None:
+        """Take the next frames (T, K), T may be 0.
+
+        Raises:
+            ValueError: not two-dimensional, or NaN in it; the beam is as before.
+        """
+        if log_probabilities.ndim != 2 or np.isnan(log_probabilities).any():
+            raise ValueError(
+                "log_probabilities must be (T, K) without NaN, got shape "
+                f"{log_probabilities.shape}; pass logits.log_softmax(-1) of one utterance"
+            )
+        num_pieces = min(self.pieces_per_frame, log_probabilities.shape[1] - 1)
+        for scores in log_probabilities:
+            best = np.argpartition(-scores[1:], num_pieces - 1)[:num_pieces] + 1
+            best = best[scores[best] >= scores.max() + self.floor]
+            self.beam = _extend(self.beam, scores.tolist(), best.tolist())
+            if len(self.beam) > self.beam_size:
+                ranked = sorted(self.beam.items(), key=lambda item: -_log_add(*item[1]))
+                self.beam = dict(ranked[: self.beam_size])
+
+    def hypotheses(self) -> list[tuple[list[int], float]]:
+        """Pairs of token ids and log probability so far, the best first."""
+        ends = [(list(prefix), _log_add(*both)) for prefix, both in self.beam.items()]
+        return sorted(ends, key=lambda pair: -pair[1])
+
+    def stable_tokens(self) -> list[int]:
+        """What all hypotheses begin with: later frames only add to it, and never change it."""
+        prefixes = list(self.beam)
+        first, last = min(prefixes), max(prefixes)
+        same = 0
+        while same < len(first) and first[same] == last[same]:
+            same += 1
+        return list(first[:same])
 
 
 def _extend(beam: Beam, frame: list[float], pieces: list[int]) -> Beam:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from avsr.decode.ctc import ctc_prefix_beam
+from avsr.decode.ctc import CtcPrefixBeam, ctc_prefix_beam
 from avsr.decode.greedy import ctc_greedy
 
 
@@ -71,3 +71,28 @@ def test_beam_refuses_nan_and_wrong_shape() -> None:
         ctc_prefix_beam(np.zeros((1, 3, 4)))
     with pytest.raises(ValueError, match="beam_size 0"):
         ctc_prefix_beam(np.zeros((3, 4)), beam_size=0)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_frames_in_pieces_give_the_same_beam(seed: int) -> None:
+    draw = torch.Generator().manual_seed(seed)
+    scores = (9 * torch.randn(40, 9, generator=draw)).log_softmax(-1).double().numpy()
+    beam, stable = CtcPrefixBeam(beam_size=6), []
+    cuts = [0, *sorted(torch.randint(0, 41, (5,), generator=draw).tolist()), 40]
+    for start, end in itertools.pairwise(cuts):
+        beam.extend(scores[start:end])
+        stable.append(beam.stable_tokens())
+    assert beam.hypotheses() == ctc_prefix_beam(scores, beam_size=6)
+    for tokens, _ in beam.hypotheses():
+        for part in stable:
+            assert tokens[: len(part)] == part
+    assert len(stable[-1]) > 5  # most of a long text no longer changes
+
+
+def test_stable_tokens_are_what_all_hypotheses_share() -> None:
+    beam = CtcPrefixBeam()
+    assert beam.stable_tokens() == []
+    beam.beam = {(3, 4, 5): (0.0, 0.0), (3, 4): (0.0, 0.0), (3, 4, 6, 1): (0.0, 0.0)}
+    assert beam.stable_tokens() == [3, 4]
+    beam.beam = {(2,): (0.0, 0.0), (3,): (0.0, 0.0)}
+    assert beam.stable_tokens() == []
