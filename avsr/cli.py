@@ -260,6 +260,47 @@ def publish(
     print(out if address is None else address)
 
 
+def import_auto_avsr(
+    weights: Positional[Path], out: Path, units: Path | None = None, accept_licence: bool = False
+) -> None:
+    """Turn Auto-AVSR weights into a folder for 'avsr transcribe'; shows their licence first.
+
+    Args:
+        weights: .pth of github.com/mpc001/auto_avsr: video, audio, or v1.0.0's audio-visual.
+        out: folder to write.
+        units: that project's unigram5000_units.txt; without it there are token ids for text.
+        accept_licence: you have read the notice, and may use the weights.
+    """
+    from avsr.pretrained.imported import NOTICES, import_weights
+
+    print(NOTICES["auto_avsr"])
+    print(import_weights("auto_avsr", weights, out, units=units, accept_licence=accept_licence))
+
+
+def import_av_hubert(
+    weights: Positional[Path],
+    out: Path,
+    dictionary: Path | None = None,
+    accept_licence: bool = False,
+) -> None:
+    """Turn AV-HuBERT weights into a folder for 'avsr transcribe'; shows their licence first.
+
+    Args:
+        weights: fairseq's .pt, or a folder in the Hugging Face layout.
+        out: folder to write.
+        dictionary: dict.wrd.txt of the fine-tuning; without it (and without one in the .pt) there
+            are token ids for text.
+        accept_licence: you have read the notice, and may use the weights.
+    """
+    from avsr.pretrained.imported import NOTICES, import_weights
+
+    print(NOTICES["av_hubert"])
+    done = import_weights(
+        "av_hubert", weights, out, units=dictionary, accept_licence=accept_licence
+    )
+    print(done)
+
+
 def report(results: Positional[Path], out: Path) -> None:
     """Tables, plot and page of a results.json, without samples.
 
@@ -304,6 +345,8 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "mix": mix,
     "transcribe": transcribe,
     "publish": publish,
+    "import auto-avsr": import_auto_avsr,
+    "import av-hubert": import_av_hubert,
     "report": report,
     "export": export,
 }
