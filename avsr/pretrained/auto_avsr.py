@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 SOURCE = "https://github.com/mpc001/auto_avsr"
 LICENCE_NOTICE = """Auto-AVSR weights: read this before you use them.
 The code of github.com/mpc001/auto_avsr is Apache-2.0. Its README says that the pretrained models
-may have licences or terms of their own that derive from the training data: LRS3, for the larger
-ones also LRS2, VoxCeleb2 and AVSpeech. LRS3 was given out for research under the terms of TED (CC
-BY-NC-ND 4.0), LRS2 under the BBC's terms for academic research only. Whether your use is covered is
-yours to find out; this toolkit grants nothing on these weights, and keeps this notice beside them.
+may have licences or terms of their own, which derive from the data that they were trained on. By
+the project's paper that is LRS2 and LRS3, for the larger ones AVSpeech and VoxCeleb2 as well. LRS2
+is restricted (its makers say that industrial laboratories cannot use it), and LRS3 was given out
+under terms of its own. Whether your use is covered is yours to find out: this toolkit grants
+nothing on these weights, and keeps this notice beside them.
 """
 
 _ATTENTION = {"linear_q": "query", "linear_k": "key", "linear_v": "value", "linear_out": "out"}

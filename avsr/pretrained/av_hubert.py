@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
 SOURCE = "https://github.com/facebookresearch/av_hubert"
 LICENCE_NOTICE = """AV-HuBERT weights: read this before you use them.
-Code and models of github.com/facebookresearch/av_hubert are under the "AV-HuBERT License Agreement"
-of Meta Platforms (file LICENSE there), not under an open-source licence: use is for non-commercial
-research, and what you hand on, weights changed to another format included, must go under that same
-agreement with its notice. The training data (LRS3, VoxCeleb2) has terms of its own. Weights that a
-third party fine-tuned and put on a hub stay bound by it. Read the agreement at
-github.com/facebookresearch/av_hubert/blob/main/LICENSE; this toolkit grants nothing on these
-weights, and keeps this notice beside them.
+Code and models of github.com/facebookresearch/av_hubert are under the AV-HuBERT License Agreement
+of Meta Platforms (its file LICENSE), which is not an open-source licence. It allows non-commercial
+research; it forbids, among others, commercial and production use, military use, surveillance and
+biometric processing; it cannot be passed on. Copies and derived works (weights in another format,
+weights fine-tuned from these) must carry that licence and its attribution notice. Copies on hubs
+that name another licence do not change this. The training data (LRS3, VoxCeleb2) has terms of its
+own. This toolkit grants nothing on these weights, and keeps this notice beside them.
 """
 
 _ATTENTION = {"q_proj": "query", "k_proj": "key", "v_proj": "value", "out_proj": "out"}
