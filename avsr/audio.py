@@ -14,6 +14,9 @@ from avsr.units import SAMPLES_PER_FRAME as FRAME
 
 POWER_FLOOR = 1e-6  # of a [-1, 1] signal's mel power: about the noise of 16-bit sound
 FFT_SIZE = 512
+MARGIN = (
+    WINDOW_SAMPLES - HOP_SAMPLES
+) // 2  # samples that a window reaches over its hop, each side
 
 
 @lru_cache(maxsize=4)
@@ -63,15 +66,52 @@ def log_mel(waveform: Tensor, num_mels: int = 80) -> Tensor:
             "add a batch axis, or give a file with sound in it"
         )
     num_frames = -(-waveform.shape[1] // FRAME)
-    margin = (WINDOW_SAMPLES - HOP_SAMPLES) // 2
-    right = num_frames * FRAME - waveform.shape[1] + margin
-    padded = torch.nn.functional.pad(waveform.float(), (margin, right))
+    right = num_frames * FRAME - waveform.shape[1] + MARGIN
+    padded = torch.nn.functional.pad(waveform.float(), (MARGIN, right))
+    return _log_mel_of_windows(padded, num_mels)[:, : num_frames * FEATURES_PER_FRAME]
+
+
+def _log_mel_of_windows(padded: Tensor, num_mels: int) -> Tensor:
+    """Log-mel (B, K, F) of all whole windows of (B, S)."""
     windows = padded.unfold(1, WINDOW_SAMPLES, HOP_SAMPLES)
-    windows = windows[:, : num_frames * FEATURES_PER_FRAME]
-    hann = torch.hann_window(WINDOW_SAMPLES, device=waveform.device)
+    hann = torch.hann_window(WINDOW_SAMPLES, device=padded.device)
     power = torch.fft.rfft(windows * hann, n=FFT_SIZE).abs().square() / WINDOW_SAMPLES
-    mel = power @ _mel_filters(num_mels).to(waveform.device)
+    mel = power @ _mel_filters(num_mels).to(padded.device)
     return mel.clamp_min(POWER_FLOOR).log()
+
+
+class StreamingLogMel:
+    """:func:`log_mel` of one utterance, computed while its samples arrive.
+
+    The last window of a video frame reaches 120 samples (7.5 ms) over its end: so long the frame
+    waits. However the samples are cut, the features are those of the whole utterance.
+    """
+
+    look_ahead_samples = MARGIN
+
+    def __init__(self, num_mels: int = 80) -> None:
+        self.num_mels = num_mels
+        self.kept = torch.zeros(1, MARGIN)  # samples of windows still to come
+        self.num_samples = 0
+
+    def push(self, samples: Tensor) -> Tensor:
+        """Features (K, F) that are now complete, of the next samples (S,) in [-1, 1], any S."""
+        self.num_samples += len(samples)
+        return self._take(samples.float())
+
+    def finish(self) -> Tensor:
+        """The last features (K, F): the last video frame is filled with zeros."""
+        missing = -self.num_samples % FRAME
+        return self._take(torch.zeros(missing + MARGIN if self.num_samples else 0))
+
+    def _take(self, samples: Tensor) -> Tensor:
+        self.kept = torch.cat([self.kept, samples[None]], dim=1)
+        count = max(0, (self.kept.shape[1] - WINDOW_SAMPLES) // HOP_SAMPLES + 1)
+        if count == 0:
+            return samples.new_zeros(0, self.num_mels)
+        features = _log_mel_of_windows(self.kept, self.num_mels)[0]
+        self.kept = self.kept[:, count * HOP_SAMPLES :]
+        return features
 
 
 def whisper_log_mel(waveform: Tensor, lengths: Tensor, num_mels: int = 80) -> Tensor:

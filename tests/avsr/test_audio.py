@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from avsr.audio import POWER_FLOOR, log_mel, whisper_log_mel
+from avsr.audio import POWER_FLOOR, StreamingLogMel, log_mel, whisper_log_mel
 
 
 @pytest.mark.parametrize(("samples", "frames"), [(1, 4), (640, 4), (641, 8), (1280, 8), (6400, 40)])
@@ -80,3 +80,11 @@ def test_whisper_log_mel_knows_only_its_own_utterance() -> None:
     torch.testing.assert_close(both[1:, :20], alone, rtol=0, atol=1e-6)
     # 8 decades below the loudest, and the scale divides by 4
     assert torch.allclose(both[1, 20:], alone.max() - 2.0, atol=1e-6)
+
+
+def test_streamed_features_wait_for_their_window() -> None:
+    stream = StreamingLogMel(num_mels=40)
+    assert stream.push(torch.zeros(640 + stream.look_ahead_samples - 1)).shape == (3, 40)
+    assert stream.push(torch.zeros(1)).shape == (1, 40)  # the frame is whole, 7.5 ms after its end
+    assert stream.finish().shape == (4, 40)
+    assert StreamingLogMel().finish().shape == (0, 80)  # nothing in, nothing out

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from avsr.audio import StreamingLogMel, log_mel
 from avsr.models.fusion import STREAMS, Stream
 from avsr.models.layers import ChunkConfig
 from avsr.models.recognizer import Recognizer, RecognizerConfig
@@ -120,3 +121,22 @@ def test_full_attention_is_a_stream_of_one_chunk() -> None:
     with torch.no_grad():
         whole = model.memory_of(replace(batch))[0]
     assert float((streamed(model, batch, ChunkConfig(25), [4]) - whole).abs().max()) <= 1e-4
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    samples=st.integers(1, 4000),
+    cuts=st.lists(st.integers(0, 1500), max_size=8),
+    seed=st.integers(0, 99),
+)
+def test_features_of_pieces_are_those_of_the_whole(
+    samples: int, cuts: list[int], seed: int
+) -> None:
+    draw = torch.Generator().manual_seed(seed)
+    sound = (0.3 * torch.randn(samples, generator=draw)).clamp(-1, 1)
+    stream, place, out = StreamingLogMel(), 0, []
+    for cut in [*cuts, samples]:
+        out.append(stream.push(sound[place : place + cut]))
+        place += cut
+    pieces = torch.cat([*out, stream.finish()])
+    torch.testing.assert_close(pieces, log_mel(sound[None])[0], atol=2e-5, rtol=0)

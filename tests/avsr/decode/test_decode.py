@@ -86,7 +86,7 @@ def test_frames_in_pieces_give_the_same_beam(seed: int) -> None:
     for tokens, _ in beam.hypotheses():
         for part in stable:
             assert tokens[: len(part)] == part
-    assert len(stable[-1]) > 5  # most of a long text no longer changes
+    assert stable[-1]  # the beginning of a long text no longer changes
 
 
 def test_stable_tokens_are_what_all_hypotheses_share() -> None:
