@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tyro.conf import Positional
 
 from avsr.command_line import run_commands
 from avsr.corpora.lrs import LrsConfig
 from avsr.corpora.talking_faces import PrepareConfig
-from avsr.schema import Modality
+from avsr.decode.config import DecodingConfig
+from avsr.decode.windows import WindowConfig
+from avsr.schema import AskedModality
 
 DEFAULT_PREPARE = PrepareConfig()
 DEFAULT_LRS = LrsConfig()
+DEFAULT_WINDOWS = WindowConfig()
 DESCRIPTION = """Audio-visual speech recognition: prepare, mix, transcribe, score, report."""
 
 
@@ -206,30 +210,76 @@ def mix(speech: Positional[Path], noise: Positional[Path], snr_db: float, out: P
 def transcribe(
     clips: Positional[tuple[Path, ...]],
     recognizer: Path,
-    modality: Modality = "audio",
+    out: Path | None = None,
+    formats: tuple[str, ...] = ("txt", "json", "srt", "vtt"),
+    modality: AskedModality = "auto",
     landmarker_model: Path | None = None,
     beam_size: int = 10,
+    method: Literal["auto", "greedy", "ctc", "joint"] = "auto",
+    ctc_weight: float = 0.3,
+    windows: WindowConfig = DEFAULT_WINDOWS,
 ) -> None:
-    """Print the text of each sound or video file.
+    """Text of sound and video files of any length; with --out also times, as JSON and subtitles.
 
     Args:
-        clips: files, any rate.
-        recognizer: best.safetensors of a run.
-        modality: audio, video (lips only) or audio_visual.
-        landmarker_model: face_landmarker.task, for the last two.
-        beam_size: of the CTC prefix search.
+        clips: files, any sample and frame rate.
+        recognizer: best.safetensors of a run, a published folder, or one of 'avsr import'.
+        out: folder for one file a format; without it the text is printed.
+        formats: of the files: txt, json, srt, vtt.
+        modality: audio, video (lips only), audio_visual, or auto: what the file and the
+            recogniser have.
+        landmarker_model: face_landmarker.task; looked for here, in the cache, in AVSR_DATA.
+        beam_size: hypotheses kept while searching.
+        method: auto is joint where the network has an attention decoder, else ctc.
+        ctc_weight: of CTC against the attention decoder in joint decoding.
+        windows: how long talk is cut.
     """
+    from avsr.pretrained.imported import is_imported
     from avsr.training.recognizer import load_recognizer
-    from avsr.transcribe import transcribe as text_of
+    from avsr.transcript_files import transcribe_files
 
-    loaded = load_recognizer(recognizer)
+    if is_imported(recognizer):
+        asked = None if method == "auto" else DecodingConfig(method, beam_size, ctc_weight)
+        _transcribe_imported(clips, recognizer, out, modality, landmarker_model, asked)
+        return
+    model, tokenizer = load_recognizer(recognizer)
+    if method == "auto":
+        method = "ctc" if model.decoder is None else "joint"
+    transcribe_files(
+        clips,
+        (model, tokenizer),
+        out=out,
+        formats=formats,
+        warn=lambda line: print(line, file=sys.stderr, flush=True),
+        modality=modality,
+        landmarker_model=landmarker_model,
+        decoding=DecodingConfig(method, beam_size, ctc_weight),
+        windows=windows,
+    )
+
+
+def _transcribe_imported(
+    clips: tuple[Path, ...],
+    recognizer: Path,
+    out: Path | None,
+    modality: AskedModality,
+    landmarker_model: Path | None,
+    decoding: DecodingConfig | None,
+) -> None:
+    from avsr.pretrained.imported import load_imported
+    from avsr.tracking import find_face_landmarker
+    from avsr.transcribe_imported import transcribe_imported
+
+    if out is not None or modality == "auto":
+        raise ValueError(
+            f"{recognizer}: imported weights give plain text for a stated stream; leave --out "
+            "away, and say --modality audio, video or audio_visual"
+        )
+    imported = load_imported(recognizer)
+    tracker = landmarker_model or find_face_landmarker(os.environ.get("AVSR_DATA"))
     for clip in clips:
-        text = text_of(
-            clip,
-            loaded,
-            modality=modality,
-            landmarker_model=landmarker_model,
-            beam_size=beam_size,
+        text = transcribe_imported(
+            clip, imported, modality=modality, landmarker_model=tracker, decoding=decoding
         )
         print(f"{clip}\t{text}", flush=True)
 

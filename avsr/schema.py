@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Modality = Literal["audio", "video", "audio_visual"]
+AskedModality = Literal["auto", "audio", "video", "audio_visual"]  # auto: what there is
 VisualSource = Literal[
     "none",
     "mouth_crops",

@@ -122,8 +122,37 @@ def test_transcribe_names_what_is_wrong(
     assert "gone.wav" in fails(capsys, "transcribe", tmp_path / "gone.wav", *options)
     fails(capsys, "transcribe", speech, *options, "--modality", "smell", code=2)
     error = fails(capsys, "transcribe", speech, *options, "--modality", "video")
-    assert "avsr fetch face-landmarker" in error and "--landmarker-model" in error
+    assert f"{speech}: has no video stream" in error
+    assert "formats" in fails(capsys, "transcribe", speech, *options, "--formats", "doc")
+    assert "decoder" in fails(capsys, "transcribe", speech, *options, "--method", "joint")
+    fails(capsys, "transcribe", speech, *options, "--windows.max-s", 1, code=2)
     assert "beam" in fails(capsys, "transcribe", speech, *options, "--beam-size", 0)
+
+
+def test_transcribe_goes_on_after_a_bad_file(
+    recognizer_file: Path, speech: Path, noise: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = speech.with_name("gone.wav")
+    words = ("transcribe", speech, gone, noise, "--recognizer", recognizer_file)
+    with pytest.raises(SystemExit) as stop:
+        avsr(*words)
+    assert stop.value.code == 1
+    printed = capsys.readouterr()
+    assert [line.split("\t")[0] for line in printed.out.splitlines()] == [str(speech), str(noise)]
+    reason, last = printed.err.splitlines()
+    assert reason == f"error: {gone}: no such file; check the path"
+    assert "1 of 3 files could not be transcribed" in last and str(gone) in last
+
+
+def test_transcribe_writes_the_formats_asked_for(
+    recognizer_file: Path, speech: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "texts"
+    options = ("--recognizer", recognizer_file, "--out", out, "--beam-size", 2)
+    avsr("transcribe", speech, *options, "--formats", "json", "srt", "--method", "greedy")
+    assert sorted(path.name for path in out.iterdir()) == ["speech.json", "speech.srt"]
+    avsr("transcribe", speech, *options)
+    assert sorted(path.suffix for path in out.iterdir()) == [".json", ".srt", ".txt", ".vtt"]
 
 
 @pytest.mark.parametrize("content", ["{}", "[]", "not json"])
