@@ -49,7 +49,7 @@ def reference_search(
                 added += config.lm_weight * language(tokens)
             if config.ctc_weight > 0:
                 extended, whole = ctc_prefix_and_whole(ctc_log_probabilities, tokens)
-            ended.append((tokens, summed + added[0] + config.ctc_weight * whole))
+            ended.append((tokens, float(summed + added[0] + config.ctc_weight * whole)))
             added += config.length_bonus
             scores = summed + added + config.ctc_weight * extended
             scores[0] = -np.inf

@@ -94,7 +94,7 @@ def page(report: Mapping[str, Any]) -> str:
     rows = [Row(**one) for one in report["rows"]]
     machine = report["machine"]
     parts = [
-        "# Speed",
+        f"# {report.get('title', 'Speed')}",
         f"{machine['cpu_count']} cores {machine['processor']}, Python {machine['python']}, "
         f"torch {machine['versions']['torch']}, commit `{machine['commit']}`; load when started "
         f"{report['load']:.2f}. Medians with the fastest and slowest call; the functions of a "
