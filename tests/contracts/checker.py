@@ -25,7 +25,7 @@ LEVELS = {
             "avsr.corpora avsr.data avsr.pretrained learn2talk.corpora learn2talk.data",
             "avsr.training learn2talk.training",
             "avsr.threads"
-            " avsr.transcribe_imported"
+            " avsr.long_form avsr.transcript_files avsr.transcribe_imported"
             " avsr.transcribe avsr.evaluate avsr.export avsr.evaluate_whisper avsr.conditions avsr.summaries"
             " avsr.audit avsr.score"
             " avsr.plot avsr.tables avsr.transcripts avsr.report_sections avsr.report"
