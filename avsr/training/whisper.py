@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,8 @@ from torch import nn
 from avsr.data.collate import collate
 from avsr.decode.token_beam import TokenBeamConfig, token_beam
 from avsr.losses import LossSum, next_token_loss_sum
+from avsr.models.fusion import Stream
+from avsr.models.recognizer import Recognizer
 from avsr.models.whisper import WhisperConfig
 from avsr.models.whisper_flamingo import WhisperFlamingo, WhisperFlamingoConfig
 from avsr.pretrained.whisper import WhisperTokenizer
@@ -28,6 +30,27 @@ if TYPE_CHECKING:
     from avsr.schema import Batch
 
 TOKENS_PER_SECOND = 12.0  # nobody speaks faster; keeps a search that does not end short
+
+
+def with_view(tuned: WhisperFlamingo, reader: Recognizer, visual: Stream) -> WhisperFlamingo:
+    """A Whisper, frozen, with gated layers and the visual encoder of a trained recogniser."""
+    shape = reader.config
+    model = WhisperFlamingo(
+        replace(
+            tuned.config,
+            visual=visual,
+            visual_width=shape.width,
+            visual_heads=shape.num_heads,
+            visual_layers=shape.stream_layers,
+            kernel=shape.kernel,
+            video_channels=shape.video_channels,
+            dropout=shape.dropout,
+        )
+    )
+    model.whisper.load_state_dict(tuned.whisper.state_dict())
+    model.take_visual_encoder(reader.state_dict())
+    model.freeze_whisper()
+    return model
 
 
 class WhisperLoss:
