@@ -298,7 +298,7 @@ def train_recognizer(
         same_run(run_folder / "config.json", resolved, "checkpoints")
         write_run_info(run_folder, configs, {"parameters": parameters, **counts, **info})
     train(
-        TrainedForward(model),
+        TrainedForward(model, with_attention=attention_weight > 0),
         batch_loss,
         examples,
         collate,

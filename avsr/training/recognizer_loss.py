@@ -33,11 +33,14 @@ class TrainedOutputs(NamedTuple):
 
 
 class TrainedForward(nn.Module):
-    """What is trained: a recogniser whose forward gives all that the loss looks at."""
+    """What is trained: a recogniser whose forward gives all that the loss looks at.
 
-    def __init__(self, recognizer: Recognizer) -> None:
+    ``with_attention`` False leaves the attention decoder out, where there is one.
+    """
+
+    def __init__(self, recognizer: Recognizer, with_attention: bool = True) -> None:
         super().__init__()
-        self.recognizer = recognizer
+        self.recognizer, self.with_attention = recognizer, with_attention
 
     def forward(self, batch: Batch) -> TrainedOutputs:
         """One pass over the encoder for all heads."""
@@ -45,7 +48,7 @@ class TrainedForward(nn.Module):
         encoded, valid_mask = model.encode_batch(batch)
         memory = model.fuse(encoded, valid_mask)
         attention = None
-        if model.decoder is not None and batch.tokens is not None:
+        if self.with_attention and model.decoder is not None and batch.tokens is not None:
             attention = model.decoder(after_begin(batch.tokens), memory, valid_mask)
         transducer = None
         if model.transducer is not None and batch.tokens is not None:
