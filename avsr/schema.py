@@ -243,6 +243,8 @@ class Batch:
     tokens: Tensor | None = None  # (B, U) int64, 0 after the end
     token_lengths: Tensor | None = None  # (B,) int64
     frame_tokens: Tensor | None = None  # (B, T) int64: token said at a frame, 0 none, -1 unknown
+    # Drawn for training in chunks: frames of one, and how many before it are seen (None: all).
+    chunks: tuple[int, int | None] | None = None
 
     def streams(self, valid_mask: Tensor) -> dict[Any, tuple[Tensor, Tensor]]:
         """Values and presence (B, T) of each stream that at least one utterance has."""

@@ -45,6 +45,7 @@ from avsr.files import read_json, read_jsonl, sha256_file, write_json, write_jso
 from avsr.models.fusion import STREAMS
 from avsr.models.recognizer import RecognizerConfig
 from avsr.text import Tokenizer, text_problem, train_tokenizer
+from avsr.training.chunks import ChunkTrainingConfig
 from avsr.training.loop import TrainConfig, make_accelerator
 from avsr.training.recognizer import (
     ValidationCondition,
@@ -116,6 +117,7 @@ class ClosedLoopConfig:
     )
     model: RecognizerConfig = field(default_factory=lambda: RecognizerConfig(vocabulary_size=2))
     vocabulary_size: int = 160  # SentencePiece pieces wished for; the tokenizer decides
+    chunks: ChunkTrainingConfig = field(default_factory=ChunkTrainingConfig)  # for streaming
     frame_weight: float = 0.15  # of the frame loss against word times beside CTC; 0 is CTC alone
     attention_weight: float = 0.0  # of the attention decoder beside CTC; needs model.decoder_layers
     generated_lips_share: float = 0.5  # of training utterances with lips, how many get generated
@@ -398,6 +400,7 @@ def train_system(
         run_folder=run / name,
         accelerator=accelerator,
         frame_weight=config.frame_weight,
+        chunk_training=config.chunks,
         attention_weight=config.attention_weight,
         initial=initial,
         info={"prepared": str(prepared), "corpus_sha256": sha256_file(prepared / "corpus.json")},

@@ -24,6 +24,7 @@ from avsr.models.recognizer import Recognizer, RecognizerConfig
 from avsr.schema import Batch, ErrorCounts
 from avsr.text import Tokenizer, normalise
 from avsr.training.checkpoint import checkpoint_name, latest_checkpoint
+from avsr.training.chunks import ChunkedExamples, ChunkTrainingConfig, collate_chunked
 from avsr.training.hub import check_config, recognizer_file
 from avsr.training.loop import Examples, TrainConfig, train
 from avsr.training.recognizer_loss import RecognizerLoss, TrainedForward
@@ -34,6 +35,8 @@ from avsr.weights import fill, one_line
 if TYPE_CHECKING:
     import datasets
     from accelerate import Accelerator
+
+NO_CHUNKS = ChunkTrainingConfig()
 
 
 @dataclass(frozen=True)
@@ -223,6 +226,7 @@ def train_recognizer(
     frame_weight: float = 0.0,
     attention_weight: float = 0.0,
     transducer_weight: float = 0.0,
+    chunk_training: ChunkTrainingConfig = NO_CHUNKS,
     initial: Path | None = None,
     speech_weights: Mapping[str, Tensor] | None = None,
 ) -> Path:
@@ -242,6 +246,7 @@ def train_recognizer(
         frame_weight: see :class:`RecognizerLoss`.
         attention_weight: see :class:`RecognizerLoss`; above 0 it needs a decoder in the config.
         transducer_weight: see :class:`RecognizerLoss`; above 0 it needs a transducer in the config.
+        chunk_training: attention in chunks of drawn sizes; it needs a causal network.
         initial: a recogniser's file whose weights training starts from, ``None`` from chance.
         speech_weights: of the config's pretrained speech encoder, as
             :func:`avsr.pretrained.speech_encoders.load_speech_encoder` gives them.
@@ -259,6 +264,11 @@ def train_recognizer(
         raise ValueError(
             f"transducer_weight {transducer_weight} needs a transducer; set the model's transducer "
             "to True"
+        )
+    if chunk_training.share > 0 and not model_config.causal:
+        raise ValueError(
+            f"chunk share {chunk_training.share} needs a causal network; set the model's causal to "
+            "True"
         )
     seed_everything(train_config.seed)
     model = Recognizer(replace(model_config, vocabulary_size=tokenizer.size))
@@ -287,21 +297,24 @@ def train_recognizer(
             weights["attention_weight"] = attention_weight
         if transducer_weight > 0:
             weights["transducer_weight"] = transducer_weight
-        configs = {"model": model.config, "train": train_config, **weights}
+        drawn = {"chunks": asdict(chunk_training)} if chunk_training.share > 0 else {}
+        configs = {"model": model.config, "train": train_config, **weights, **drawn}
         parameters = sum(p.numel() for p in model.parameters())
         resolved = {
             "model": asdict(model.config),
             "train": asdict(train_config),
             **weights,
+            **drawn,
             "data": info,
         }
         same_run(run_folder / "config.json", resolved, "checkpoints")
         write_run_info(run_folder, configs, {"parameters": parameters, **counts, **info})
+    chunked = chunk_training.share > 0
     train(
         TrainedForward(model, with_attention=attention_weight > 0),
         batch_loss,
-        examples,
-        collate,
+        ChunkedExamples(examples, chunk_training, train_config.seed) if chunked else examples,
+        collate_chunked if chunked else collate,
         lambda trained: validate(trained.recognizer),  # type: ignore[arg-type]
         selection="wer",
         save_best=lambda _, metrics: save_recognizer(

@@ -17,6 +17,7 @@ from avsr.losses import (
     transducer_loss_sum,
 )
 from avsr.models.fusion import STREAMS
+from avsr.models.layers import ChunkConfig
 
 if TYPE_CHECKING:
     from avsr.models.recognizer import Recognizer
@@ -45,8 +46,9 @@ class TrainedForward(nn.Module):
     def forward(self, batch: Batch) -> TrainedOutputs:
         """One pass over the encoder for all heads."""
         model = self.recognizer
-        encoded, valid_mask = model.encode_batch(batch)
-        memory = model.fuse(encoded, valid_mask)
+        chunks = None if batch.chunks is None else ChunkConfig(*batch.chunks)
+        encoded, valid_mask = model.encode_batch(batch, chunks=chunks)
+        memory = model.fuse(encoded, valid_mask, chunks=chunks)
         attention = None
         if self.with_attention and model.decoder is not None and batch.tokens is not None:
             attention = model.decoder(after_begin(batch.tokens), memory, valid_mask)
