@@ -201,3 +201,22 @@ def test_the_command_names_what_does_not_fit(
         assert len(err.strip().splitlines()) == 1
         assert "other.pt" in err
     assert not (tmp_path / "x").exists()
+
+
+def test_the_transcribe_command_takes_an_imported_folder(
+    tmp_path: Path, wav: Path, run_avsr: Callable[..., tuple[int, str, str]]
+) -> None:
+    torch.save(published("auto_avsr_audio"), tmp_path / "asr.pth")
+    code, _, err = run_avsr(
+        "import", "auto-avsr", tmp_path / "asr.pth", "--out", tmp_path / "a", "--accept-licence"
+    )
+    assert code == 0, err
+    words = ("transcribe", wav, "--recognizer", tmp_path / "a")
+    code, out, err = run_avsr(*words, "--modality", "audio", "--method", "greedy")
+    assert code == 0, err
+    name, ids = out.strip().split("\t")
+    assert name == str(wav)
+    assert all(0 < int(token) < 11 for token in ids.split())
+    code, _, err = run_avsr(*words)
+    assert code == 1
+    assert "--modality audio, video or audio_visual" in err
