@@ -24,7 +24,12 @@ from avsr.data.augment import (
     stretch_index,
 )
 from avsr.data.dataset import features_of, generator_of
-from avsr.data.manifest import decode_array, load_face_templates, load_prepared
+from avsr.data.manifest import (
+    decode_array,
+    decode_vertices,
+    load_face_templates,
+    load_prepared,
+)
 from avsr.units import FEATURES_PER_FRAME
 from learn2talk.schema import FaceTemplate, MotionBatch
 
@@ -170,7 +175,7 @@ class MotionClips:
                 "prepare the corpus again"
             )
         template = self.templates[speaker]
-        lips, vertices = decode_array(row["lips"]), decode_array(row["vertices"])
+        lips, vertices = decode_array(row["lips"]), decode_vertices(row["vertices"])
         tracked = decode_array(row["video_valid"]).astype(bool)
         apart = np.abs(lips - vertices[:, template.lip_ids]).max(axis=(1, 2))
         if tracked.any() and float(np.median(apart[tracked])) > LIPS_AGREE_MM:

@@ -11,13 +11,16 @@ import numpy as np
 import pytest
 
 from avsr.data.manifest import (
+    FLOAT16_REACH_MM,
     FaceTemplates,
     ManifestError,
     PreparedUtterance,
     decode_array,
     decode_row,
+    decode_vertices,
     encode_array,
     encode_utterance,
+    encode_vertices,
     is_prepared,
     load_face_templates,
     load_info,
@@ -80,13 +83,46 @@ def test_corpus_round_trip(tmp_path: Path) -> None:
     for row, wanted in zip(rows, (first, second), strict=True):
         found = decode_row(row)
         for name, value in vars(wanted).items():
-            np.testing.assert_array_equal(getattr(found, name), value)
+            if name == "vertices":
+                assert np.abs(found.vertices - value).max() <= 0.01
+            else:
+                np.testing.assert_array_equal(getattr(found, name), value)
             assert not isinstance(value, np.ndarray) or getattr(found, name).dtype == value.dtype
     assert len(load_prepared(out, "valid")) == 0
     counts = load_info(out)["counts"]
     assert counts["utterances"]["train"] == {"utterances": 2, "frames": 7, "valid_frames": 5}
     assert counts["own"] == 0 and counts["skipped"] == 1
     assert [row["reason"] for row in read_jsonl(out / "skipped.jsonl")] == ["no face"]
+
+
+@pytest.mark.parametrize("reach_mm", [0.0, 1.0, 31.9])
+def test_vertices_take_half_the_room_and_come_back_to_a_hundredth_of_a_mm(reach_mm: float) -> None:
+    rng = np.random.default_rng(0)
+    face = rng.normal(0, 60, (478, 3)).astype(np.float32)
+    moved = rng.uniform(-reach_mm, reach_mm, (100, 478, 3))
+    vertices = (face + moved - moved.mean(axis=0)).astype(np.float32)
+    data = encode_vertices(vertices)
+    found = decode_vertices(data)
+    assert found.dtype == np.float32 and found.shape == vertices.shape and found.flags.writeable
+    assert np.abs(found - vertices).max() <= 0.01
+    away = np.abs(vertices - vertices.mean(0)).max()
+    assert (len(data) < 0.53 * vertices.nbytes) == bool(away < FLOAT16_REACH_MM)
+
+
+def test_motion_that_goes_far_and_folders_of_before_are_read_exactly() -> None:
+    far = np.zeros((4, 5, 3), np.float32)
+    far[0] = 50.0  # 37.5 mm from the mean
+    for vertices in (far, np.zeros((0, 5, 3), np.float32)):
+        np.testing.assert_array_equal(decode_vertices(encode_vertices(vertices)), vertices)
+    np.testing.assert_array_equal(decode_vertices(encode_array(far)), far)
+
+
+def test_broken_vertices_are_refused() -> None:
+    good = encode_vertices(np.ones((4, 5, 3), np.float32))
+    mean = encode_array(np.zeros((5, 3), np.float32))
+    for data in (b"", good[:-1], mean, mean + encode_array(np.zeros((4, 6, 3), np.float16))):
+        with pytest.raises(ManifestError, match="prepare the corpus again"):
+            decode_vertices(data)
 
 
 def test_face_templates_round_trip(tmp_path: Path) -> None:
