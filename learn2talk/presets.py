@@ -1,0 +1,36 @@
+"""What a run of the main job is for: one stream, both, or both with generated lips."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Literal
+
+from learn2talk.closed_loop import VISUAL_SOURCES, ClosedLoopConfig
+
+Preset = Literal["audio", "video", "audio_visual", "audio_visual_generated"]
+PRESETS: dict[str, dict[str, Any]] = {
+    "audio": {"systems": ("audio",)},
+    "video": {"systems": ("video",)},
+    # Real faces only: no student is trained, and no generated lips are heard or tested.
+    "audio_visual": {
+        "systems": ("audio", "audio_visual"),
+        "visual_sources": ("mouth_crops", "tracked_lips", "still"),
+        "generated_lips_share": 0.0,
+    },
+    # Lips from Learn2Talk in training and among the test's visual sources.
+    "audio_visual_generated": {
+        "systems": ("audio", "audio_visual"),
+        "visual_sources": VISUAL_SOURCES,
+    },
+}
+
+
+def with_preset(loop: ClosedLoopConfig, preset: Preset) -> ClosedLoopConfig:
+    """``loop`` with what the preset decides; the rest stays.
+
+    Raises:
+        ValueError: another name.
+    """
+    if preset not in PRESETS:
+        raise ValueError(f"preset {preset!r} is not one of {', '.join(PRESETS)}")
+    return replace(loop, **PRESETS[preset])

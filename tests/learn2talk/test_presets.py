@@ -1,0 +1,42 @@
+"""What the presets train and test."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from learn2talk.closed_loop import ClosedLoopConfig
+from learn2talk.presets import PRESETS, with_preset
+from learn2talk.stages import stages_of
+
+FUSED = ("pretrain", "audio_visual", "audio")
+
+
+@pytest.mark.parametrize(
+    ("preset", "stages", "student"),
+    [
+        ("audio", ("audio",), False),
+        ("video", ("video",), False),
+        ("audio_visual", FUSED, False),
+        ("audio_visual_generated", ("motion", *FUSED), True),
+    ],
+)
+def test_a_preset_chooses_the_stages(preset: Any, stages: tuple[str, ...], student: bool) -> None:
+    loop = with_preset(ClosedLoopConfig(valid_snr_db=-4.0), preset)
+    assert stages_of(loop) == ("prepare", *stages, "decode", "report")
+    assert loop.uses_student is student and loop.valid_snr_db == -4.0
+    assert set(PRESETS) == {"audio", "video", "audio_visual", "audio_visual_generated"}
+
+
+def test_the_main_job_is_what_it_was() -> None:
+    assert stages_of(ClosedLoopConfig()) == ("prepare", "motion", *FUSED, "decode", "report")
+
+
+def test_other_words_are_refused() -> None:
+    with pytest.raises(ValueError, match="preset 'smell' is not one of audio, video"):
+        with_preset(ClosedLoopConfig(), "smell")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="systems .*choose from audio, video, audio_visual"):
+        ClosedLoopConfig(systems=("smell",))
+    with pytest.raises(ValueError, match="visual_sources .*choose from mouth_crops"):
+        ClosedLoopConfig(visual_sources=())
