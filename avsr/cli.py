@@ -215,7 +215,7 @@ def transcribe(
     modality: AskedModality = "auto",
     landmarker_model: Path | None = None,
     beam_size: int = 10,
-    method: Literal["auto", "greedy", "ctc", "joint"] = "auto",
+    method: Literal["auto", "greedy", "ctc", "joint", "transducer"] = "auto",
     ctc_weight: float = 0.3,
     windows: WindowConfig = DEFAULT_WINDOWS,
 ) -> None:
@@ -223,7 +223,8 @@ def transcribe(
 
     Args:
         clips: files, any sample and frame rate.
-        recognizer: best.safetensors of a run, a published folder, or one of 'avsr import'.
+        recognizer: best.safetensors of a run, a published folder, owner/name on the Hugging Face
+            Hub, or a folder of 'avsr import'.
         out: folder for one file a format; without it the text is printed.
         formats: of the files: txt, json, srt, vtt.
         modality: audio, video (lips only), audio_visual, or auto: what the file and the
@@ -235,6 +236,7 @@ def transcribe(
         windows: how long talk is cut.
     """
     from avsr.pretrained.imported import is_imported
+    from avsr.threads import use_fastest_threads
     from avsr.training.recognizer import load_recognizer
     from avsr.transcript_files import transcribe_files
 
@@ -245,6 +247,7 @@ def transcribe(
     model, tokenizer = load_recognizer(recognizer)
     if method == "auto":
         method = "ctc" if model.decoder is None else "joint"
+    use_fastest_threads(model)
     transcribe_files(
         clips,
         (model, tokenizer),
