@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +14,9 @@ import torch
 
 from avsr.data.collate import collate
 from avsr.losses import after_begin, attention_loss_sum, ctc_loss_sum
-from avsr.models.recognizer import Recognizer
+from avsr.models.recognizer import Recognizer, RecognizerConfig
 from avsr.schema import Batch
+from avsr.training.loop import TrainConfig, make_accelerator, update_step
 from avsr.training.recognizer import plain_example
 from avsr.training.recognizer_loss import RecognizerLoss, TrainedForward
 
@@ -106,3 +111,68 @@ def test_weights_that_cannot_be_are_refused(recognizer: Any, batches: list[Batch
             RecognizerLoss(*weights)
     with pytest.raises(ValueError, match="decoder_layers above 0"):
         RecognizerLoss(0.0, 0.5)(TrainedForward(recognizer), batches[0])
+
+
+def drawn_model() -> TrainedForward:
+    torch.manual_seed(0)
+    config = RecognizerConfig(
+        8, ("audio",), width=16, num_heads=2, fused_layers=1, dropout=0.0, decoder_layers=1
+    )
+    return TrainedForward(Recognizer(config))
+
+
+def drawn_batch(lengths: list[int]) -> Batch:
+    generator = torch.Generator().manual_seed(sum(lengths))
+    size, frames = len(lengths), max(lengths)
+    token_lengths = torch.tensor([length // 4 for length in lengths])
+    tokens = torch.randint(1, 8, (size, int(token_lengths.max())), generator=generator)
+    absent = torch.zeros(size, frames, dtype=torch.bool)
+    return Batch(
+        utterance_ids=tuple(map(str, range(size))),
+        lengths=torch.tensor(lengths),
+        features=torch.randn(size, 4 * frames, 80, generator=generator),
+        mouth_crops=None,
+        lips=None,
+        audio_present=torch.ones(size, dtype=torch.bool),
+        crops_present=absent,
+        lips_present=absent,
+        tokens=tokens * (torch.arange(tokens.shape[1]) < token_lengths[:, None]),
+        token_lengths=token_lengths,
+    )
+
+
+PARTS = ([[8, 12], [20]], [[9, 16, 11], [30, 4]])  # micro-batches of each process
+TWO_PROCESSES = """
+import sys, torch
+sys.path.insert(0, {tests!r})
+from test_recognizer_loss import PARTS, drawn_batch, drawn_model
+from avsr.training.loop import TrainConfig, make_accelerator, update_step
+from avsr.training.recognizer_loss import RecognizerLoss
+accelerator = make_accelerator(TrainConfig(), cpu=True)
+model = drawn_model()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+wrapped, optimizer = accelerator.prepare(model, optimizer)
+batches = [drawn_batch(lengths) for lengths in PARTS[accelerator.process_index]]
+for _ in range(2):
+    update_step(wrapped, optimizer, RecognizerLoss(0.0, 0.4), batches, accelerator, 1e9)
+if accelerator.is_main_process:
+    torch.save(model.state_dict(), {out!r})
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(tmp_path: Path) -> None:
+    """Uneven micro-batches over two processes: the weights of one process with all of them."""
+    out, script = tmp_path / "weights.pt", tmp_path / "two.py"
+    script.write_text(TWO_PROCESSES.format(tests=str(Path(__file__).parent), out=str(out)))
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    subprocess.run([sys.executable, *command], check=True, timeout=180, env=environment)
+    model = drawn_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    batches = [drawn_batch(lengths) for part in PARTS for lengths in part]
+    accelerator = make_accelerator(TrainConfig(), cpu=True)
+    for _ in range(2):
+        update_step(model, optimizer, RecognizerLoss(0.0, 0.4), batches, accelerator, 1e9)
+    for name, tensor in torch.load(out, weights_only=True).items():
+        torch.testing.assert_close(tensor, model.state_dict()[name], rtol=1e-4, atol=1e-6)
