@@ -15,11 +15,14 @@ from avsr.corpora.lrs import LrsConfig
 from avsr.corpora.talking_faces import PrepareConfig
 from avsr.decode.config import DecodingConfig
 from avsr.decode.windows import WindowConfig
-from avsr.schema import AskedModality
+from avsr.live import LiveConfig
+from avsr.schema import AskedModality, Modality
+from avsr.stream import Pace
 
 DEFAULT_PREPARE = PrepareConfig()
 DEFAULT_LRS = LrsConfig()
 DEFAULT_WINDOWS = WindowConfig()
+DEFAULT_LIVE = LiveConfig()
 DESCRIPTION = """Audio-visual speech recognition: prepare, mix, transcribe, score, report."""
 
 
@@ -314,7 +317,11 @@ def publish(
 
 
 def import_auto_avsr(
-    weights: Positional[Path], out: Path, units: Path | None = None, accept_licence: bool = False
+    weights: Positional[Path],
+    out: Path,
+    units: Path | None = None,
+    mean_face: Path | None = None,
+    accept_licence: bool = False,
 ) -> None:
     """Turn Auto-AVSR weights into a folder for 'avsr transcribe'; shows their licence first.
 
@@ -322,18 +329,23 @@ def import_auto_avsr(
         weights: .pth of github.com/mpc001/auto_avsr: video, audio, or v1.0.0's audio-visual.
         out: folder to write.
         units: that project's unigram5000_units.txt; without it there are token ids for text.
+        mean_face: that project's 20words_mean_face.npy; without it crops are aligned to our own.
         accept_licence: you have read the notice, and may use the weights.
     """
     from avsr.pretrained.imported import NOTICES, import_weights
 
     print(NOTICES["auto_avsr"])
-    print(import_weights("auto_avsr", weights, out, units=units, accept_licence=accept_licence))
+    done = import_weights(
+        "auto_avsr", weights, out, units=units, mean_face=mean_face, accept_licence=accept_licence
+    )
+    print(done)
 
 
 def import_av_hubert(
     weights: Positional[Path],
     out: Path,
     dictionary: Path | None = None,
+    mean_face: Path | None = None,
     accept_licence: bool = False,
 ) -> None:
     """Turn AV-HuBERT weights into a folder for 'avsr transcribe'; shows their licence first.
@@ -343,13 +355,20 @@ def import_av_hubert(
         out: folder to write.
         dictionary: dict.wrd.txt of the fine-tuning; without it (and without one in the .pt) there
             are token ids for text.
+        mean_face: 20words_mean_face.npy of Auto-AVSR's repository; without it crops are aligned to
+            our own.
         accept_licence: you have read the notice, and may use the weights.
     """
     from avsr.pretrained.imported import NOTICES, import_weights
 
     print(NOTICES["av_hubert"])
     done = import_weights(
-        "av_hubert", weights, out, units=dictionary, accept_licence=accept_licence
+        "av_hubert",
+        weights,
+        out,
+        units=dictionary,
+        mean_face=mean_face,
+        accept_licence=accept_licence,
     )
     print(done)
 
@@ -389,6 +408,41 @@ def export(
     print(export_onnx(*load_recognizer(recognizer), out, int8=int8))
 
 
+def stream(
+    source: Positional[str],
+    recognizer: Path,
+    modality: Modality = "audio",
+    pace: Pace = "real",
+    landmarker_model: Path | None = None,
+    live: LiveConfig = DEFAULT_LIVE,
+) -> None:
+    """Recognise while it is said: partial and final texts, and the latency.
+
+    Args:
+        source: sound or video file, or - for raw 16 kHz 16-bit mono PCM on standard input.
+        recognizer: best.safetensors of a causal network.
+        modality: audio, video (lips only) or audio_visual.
+        pace: real gives each 40 ms when they would be over, fast at once.
+        landmarker_model: face_landmarker.task; looked for here, in the cache, in AVSR_DATA.
+        live: chunks, beam and pauses.
+    """
+    from avsr.live import LiveRecognizer
+    from avsr.stream import stream_source
+    from avsr.training.recognizer import load_recognizer
+
+    latency = stream_source(
+        source,
+        LiveRecognizer(*load_recognizer(recognizer), modality, live),
+        modality=modality,
+        pace=pace,
+        landmarker_model=landmarker_model,
+        standard_input=sys.stdin.buffer,
+        say=lambda text: print(text.line, flush=True),
+        warn=lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    print(latency.line)
+
+
 COMMANDS: dict[str, Callable[..., Any]] = {
     "fetch face-landmarker": fetch_landmarker,
     "prepare grid": prepare_grid,
@@ -397,6 +451,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "prepare folder": prepare_folder,
     "mix": mix,
     "transcribe": transcribe,
+    "stream": stream,
     "publish": publish,
     "import auto-avsr": import_auto_avsr,
     "import av-hubert": import_av_hubert,

@@ -17,7 +17,7 @@ from avsr.pretrained.imported_decoding import (
     streams_of,
     text_of_ids,
 )
-from avsr.pretrained.mouth_crops import AUTO_AVSR, AV_HUBERT, MEAN_FACE, aligned_mouth_crops
+from avsr.pretrained.mouth_crops import AUTO_AVSR, AV_HUBERT, aligned_mouth_crops
 from avsr.schema import Modality
 from avsr.tracking import FaceTracker, TrackingError
 from avsr.units import SAMPLE_RATE_HZ, VIDEO_FPS
@@ -34,7 +34,6 @@ def transcribe_imported(
     modality: Modality,
     landmarker_model: Path | str | None = None,
     decoding: DecodingConfig | None = None,
-    mean_face: dict[int, tuple[float, float]] = MEAN_FACE,
 ) -> str:
     """Text of a sentence in a file; token ids where the folder has no text units.
 
@@ -45,7 +44,6 @@ def transcribe_imported(
             theirs.
         landmarker_model: ``face_landmarker.task``, needed for the pictures.
         decoding: how; ``None`` is the way nearest to the published one, with a beam of 10.
-        mean_face: of the mouth crops; see :mod:`avsr.pretrained.mouth_crops`.
 
     Raises:
         ValueError: more than a minute, no face, a file without the stream, weights that take
@@ -59,7 +57,7 @@ def transcribe_imported(
         waveform = read_audio(path)
         _check_length(path, len(waveform) / SAMPLE_RATE_HZ)
     if "video" in streams:
-        crops = _crops(path, imported, landmarker_model, mean_face)
+        crops = _crops(path, imported, landmarker_model)
     ids = recognise(imported, crops=crops, waveform=waveform, config=decoding)
     return text_of_ids(imported, ids)
 
@@ -72,12 +70,7 @@ def _check_length(path: Path, seconds: float) -> None:
         )
 
 
-def _crops(
-    path: Path,
-    imported: Imported,
-    landmarker: Path | str | None,
-    mean_face: dict[int, tuple[float, float]],
-) -> np.ndarray:
+def _crops(path: Path, imported: Imported, landmarker: Path | str | None) -> np.ndarray:
     """Mouth crops uint8 (T, 96, 96) in the convention of the weights' project."""
     if landmarker is None:
         raise ValueError(
@@ -97,4 +90,4 @@ def _crops(
     # As both projects do: gaps of any length are interpolated, the ends held.
     landmarks, _ = fill_missing(track.landmarks.astype(np.float64), track.tracked, len(frames))
     convention = AUTO_AVSR if imported.network == "auto_avsr" else AV_HUBERT
-    return aligned_mouth_crops(frames, landmarks, convention, mean_face)
+    return aligned_mouth_crops(frames, landmarks, convention, imported.mean_face)

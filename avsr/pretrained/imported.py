@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from avsr.files import load_weights, read_json, save_weights, sha256_file, write_atomically
 from avsr.files import write_json as write_json_file
 from avsr.pretrained import auto_avsr, av_hubert
+from avsr.pretrained.mouth_crops import MEAN_FACE, read_mean_face
 from avsr.pretrained.symbols import (
     check_symbols,
     read_auto_avsr_units,
@@ -36,11 +37,13 @@ class Imported:
     """A network with published weights, in evaluation mode.
 
     symbols: text of each token id, or ``None`` where no list was given at import.
+    mean_face: pixels x, y of points of the mean face that mouth crops are aligned to.
     """
 
     network: Network
     model: AutoAvsr | AvHubert
     symbols: tuple[str, ...] | None
+    mean_face: dict[int, tuple[float, float]] = field(default_factory=lambda: MEAN_FACE)
 
 
 def import_weights(
@@ -49,6 +52,7 @@ def import_weights(
     out: Path | str,
     *,
     units: Path | str | None,
+    mean_face: Path | str | None = None,
     accept_licence: bool,
 ) -> Path:
     """Turn published weights into a folder of ours.
@@ -59,6 +63,7 @@ def import_weights(
         out: folder to write.
         units: Auto-AVSR's units file or AV-HuBERT's dictionary; without it the network gives token
             ids and no text (a fairseq checkpoint may hold its dictionary itself).
+        mean_face: ``20words_mean_face.npy`` of the projects; without it crops are aligned to ours.
         accept_licence: the caller has read :data:`NOTICES` and may use the weights.
 
     Returns:
@@ -82,9 +87,9 @@ def import_weights(
         symbols = symbols if units is None else read_fairseq_dictionary(units)
     if symbols is not None and model.config.vocabulary_size > 0:
         check_symbols(symbols, model.config.vocabulary_size, str(units or weights))
-    return save_imported(
-        Imported(network, model, tuple(symbols) if symbols else None), out, weights
-    )
+    face = MEAN_FACE if mean_face is None else read_mean_face(mean_face)
+    listed = tuple(symbols) if symbols else None
+    return save_imported(Imported(network, model, listed, face), out, weights)
 
 
 def save_imported(imported: Imported, out: Path | str, weights: Path | str) -> Path:
@@ -103,6 +108,7 @@ def save_imported(imported: Imported, out: Path | str, weights: Path | str) -> P
             "sha256": sha256_file(weights) if weights.is_file() else None,
             "config": asdict(imported.model.config),
             "symbols": None if imported.symbols is None else list(imported.symbols),
+            "mean_face": {str(point): list(at) for point, at in imported.mean_face.items()},
         },
     )
     return out
@@ -133,7 +139,10 @@ def load_imported(folder: Path | str) -> Imported:
         )
     try:
         model = _built(network, described["config"])
-    except (TypeError, KeyError) as error:
+        face = {
+            int(point): (float(x), float(y)) for point, (x, y) in described["mean_face"].items()
+        }
+    except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{path}: its config does not fit ({error}); import again") from error
     state, _ = load_weights(folder / WEIGHTS_FILE)
     try:
@@ -144,7 +153,7 @@ def load_imported(folder: Path | str) -> Imported:
             f"{folder / WEIGHTS_FILE}: does not fit ({first}); import again"
         ) from error
     symbols = described.get("symbols")
-    return Imported(network, model.eval(), None if symbols is None else tuple(symbols))
+    return Imported(network, model.eval(), None if symbols is None else tuple(symbols), face)
 
 
 def _built(network: Network, config: dict[str, Any]) -> AutoAvsr | AvHubert:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,6 +17,7 @@ from avsr.pretrained.imported import (
     is_imported,
     load_imported,
 )
+from avsr.pretrained.mouth_crops import MEAN_FACE
 from tests.golden.seeded_weights import seeded_weights
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -50,6 +52,7 @@ def test_a_folder_comes_back_as_it_was(weights: Path, units: Path, tmp_path: Pat
     imported = load_imported(out)
     assert imported.symbols is not None
     assert imported.symbols[2] == "\u2581W2"
+    assert imported.mean_face == MEAN_FACE
     assert not imported.model.training
     direct = published("auto_avsr_video")["ctc.ctc_lo.weight"]
     assert torch.equal(imported.model.state_dict()["to_logits.weight"], direct)
@@ -67,6 +70,19 @@ def test_a_folder_of_the_hugging_face_layout_is_imported(tmp_path: Path) -> None
     assert imported.symbols is None
     assert imported.model.config.head == "decoder"  # type: ignore[union-attr]
     assert "License Agreement" in (out / NOTICE_FILE).read_text()
+
+
+def test_a_mean_face_travels_with_the_weights(weights: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "face.npy", np.arange(136.0).reshape(68, 2))
+    out = import_weights(
+        "auto_avsr",
+        weights,
+        tmp_path / "vsr",
+        units=None,
+        mean_face=tmp_path / "face.npy",
+        accept_licence=True,
+    )
+    assert load_imported(out).mean_face[67] == (134.0, 135.0)
 
 
 def test_the_licence_comes_first(weights: Path, tmp_path: Path) -> None:
