@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -256,14 +257,20 @@ class Batch:
         return {name: (x, there) for name, (x, there) in present.items() if x is not None}
 
     def to(self, device: Any) -> Batch:
-        """The batch on another device."""
-        moved: dict[str, Any] = {}
+        """The batch on another device; pinned memory is copied while the program goes on."""
+        return self._mapped(lambda tensor: tensor.to(device, non_blocking=tensor.is_pinned()))
+
+    def pin_memory(self) -> Batch:
+        """The batch in page-locked memory, for a GPU; the data loader calls this by its name."""
+        return self._mapped(lambda tensor: tensor.pin_memory())
+
+    def _mapped(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        changed: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
-            moved[field.name] = (
-                value if value is None or isinstance(value, tuple) else value.to(device)
-            )
-        return Batch(**moved)
+            kept = value is None or isinstance(value, tuple)
+            changed[field.name] = value if kept else change(value)
+        return Batch(**changed)
 
     @property
     def num_targets(self) -> int:

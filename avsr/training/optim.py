@@ -40,11 +40,17 @@ class AveragedWeights:
     def update(self, model: nn.Module, update: int) -> None:
         """Move towards the weights after ``update`` updates; faster at the start of training."""
         decay = min(self.decay, (1 + update) / (10 + update))
+        moving: tuple[list[Tensor], list[Tensor]] = ([], [])
         for name, tensor in model.state_dict().items():
             if tensor.is_floating_point():
-                self.weights[name].lerp_(tensor.detach(), 1.0 - decay)
+                moving[0].append(self.weights[name])
+                moving[1].append(tensor.detach())
             else:
                 self.weights[name].copy_(tensor)
+        if moving[
+            0
+        ]:  # all in a few kernels on a GPU, where one a tensor takes longer than the work
+            torch._foreach_lerp_(*moving, 1.0 - decay)
 
     def swap(self, model: nn.Module) -> dict[str, Tensor]:
         """Put the averaged weights into ``model``; returns the weights that it had."""

@@ -70,3 +70,29 @@ def test_batch_moves_whole() -> None:
     assert moved.lips is not None and moved.lips.is_meta and moved.crops_present.is_meta
     assert moved.mouth_crops is None and moved.utterance_ids == ("a", "b")
     assert moved.num_targets == 0
+
+
+def test_batch_is_pinned_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The data loader asks a batch for it; a batch that has no such method stays pageable."""
+    pinned: list[int] = []
+
+    def pin(tensor: torch.Tensor) -> torch.Tensor:
+        pinned.append(tensor.data_ptr())
+        return tensor
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    batch = Batch(
+        utterance_ids=("a",),
+        lengths=torch.tensor([2]),
+        features=torch.zeros(1, 8, 80),
+        mouth_crops=None,
+        lips=None,
+        audio_present=torch.tensor([True]),
+        crops_present=torch.zeros(1, 2, dtype=torch.bool),
+        lips_present=torch.zeros(1, 2, dtype=torch.bool),
+        chunks=(4, None),
+    )
+    same = batch.pin_memory()
+    assert len(pinned) == 5 and same.chunks == (4, None) and same.mouth_crops is None
+    assert torch.utils.data._utils.pin_memory.pin_memory((0, batch))[1].utterance_ids == ("a",)
+    assert len(pinned) == 10
