@@ -14,10 +14,9 @@ from avsr.command_line import run_commands
 from avsr.corpora.lrs import LrsConfig
 from avsr.corpora.talking_faces import PrepareConfig
 from avsr.decode.config import DecodingConfig
+from avsr.decode.live import LiveConfig
 from avsr.decode.windows import WindowConfig
-from avsr.live import LiveConfig
 from avsr.schema import AskedModality, Modality
-from avsr.stream import Pace
 
 DEFAULT_PREPARE = PrepareConfig()
 DEFAULT_LRS = LrsConfig()
@@ -412,7 +411,7 @@ def stream(
     source: Positional[str],
     recognizer: Path,
     modality: Modality = "audio",
-    pace: Pace = "real",
+    pace: Literal["real", "fast"] = "real",
     landmarker_model: Path | None = None,
     live: LiveConfig = DEFAULT_LIVE,
 ) -> None:

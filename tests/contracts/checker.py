@@ -24,7 +24,7 @@ LEVELS = {
             "avsr.files avsr.weights avsr.tracking avsr.face_tracks learn2talk.files",
             "avsr.corpora avsr.data avsr.pretrained learn2talk.corpora learn2talk.data",
             "avsr.training learn2talk.training",
-            "avsr.threads"
+            "avsr.threads avsr.live avsr.live_mouth avsr.stream"
             " avsr.long_form avsr.transcript_files avsr.transcribe_imported"
             " avsr.transcribe avsr.evaluate avsr.export avsr.evaluate_whisper avsr.conditions avsr.summaries"
             " avsr.audit avsr.score"
