@@ -100,7 +100,8 @@ def speed(model: Whisper, seconds: float, calls: int) -> list[Row]:
 
 def grid_sentences(grid: Path, count: int) -> tuple[list[torch.Tensor], list[str]]:
     """Waveforms (S,) in whole encoder steps, and texts, of GRID's first test sentences."""
-    waveforms, texts = [], []
+    waveforms: list[torch.Tensor] = []
+    texts: list[str] = []
     for line in (grid / "splits.tsv").read_text(encoding="utf-8").splitlines()[1:]:
         name, _, split, text, *_ = line.split("\t")
         if split == "test" and len(texts) < count:
