@@ -44,6 +44,7 @@ from avsr.evaluate import (
 from avsr.files import read_json, read_jsonl, sha256_file, write_json, write_jsonl
 from avsr.models.fusion import STREAMS
 from avsr.models.recognizer import RecognizerConfig
+from avsr.pretrained.speech_encoders import load_speech_encoder
 from avsr.text import Tokenizer, text_problem, train_tokenizer
 from avsr.training.chunks import ChunkTrainingConfig
 from avsr.training.loop import TrainConfig, make_accelerator
@@ -68,6 +69,7 @@ from learn2talk.training import (
 
 if TYPE_CHECKING:
     import datasets
+    from torch import Tensor
 
 VISUAL_SOURCES = (
     "mouth_crops",
@@ -116,6 +118,9 @@ class ClosedLoopConfig:
         )
     )
     model: RecognizerConfig = field(default_factory=lambda: RecognizerConfig(vocabulary_size=2))
+    # Folder or hub id of a wav2vec 2.0, HuBERT, WavLM or Whisper, in place of the log-mel front-end.
+    speech_encoder: str | None = None
+    speech_encoder_trained: bool = False  # fine-tuned too; False keeps it as it is
     vocabulary_size: int = 160  # SentencePiece pieces wished for; the tokenizer decides
     chunks: ChunkTrainingConfig = field(default_factory=ChunkTrainingConfig)  # for streaming
     frame_weight: float = 0.15  # of the frame loss against word times beside CTC; 0 is CTC alone
@@ -364,6 +369,7 @@ def train_system(
     if accelerator.is_main_process and skipped:
         count = write_jsonl(run / f"{name}.skipped.jsonl", skipped)
         accelerator.print(f"{name}: {count} utterances cannot be learned, see {name}.skipped.jsonl")
+    model_config, speech_weights = _network(name, config)
     bank = NoiseBank(noise, "train")
     bank.warm()
 
@@ -386,16 +392,16 @@ def train_system(
         mix_noise=mix,
         augment=config.augment,
         choose_lips=lips,
-        num_mels=config.model.num_mels,
+        num_mels=model_config.num_mels,
         seed=settings.seed,
     )
     conditions = _validation(valid, noise, config, name)
-    validate = validator(valid, conditions, tokenizer, accelerator, config.model.num_mels)
+    validate = validator(valid, conditions, tokenizer, accelerator, model_config.num_mels)
     return train_recognizer(
         examples,
         validate,
         tokenizer,
-        model_config=replace(config.model, streams=_streams(name, config)),
+        model_config=model_config,
         train_config=settings,
         run_folder=run / name,
         accelerator=accelerator,
@@ -403,8 +409,22 @@ def train_system(
         chunk_training=config.chunks,
         attention_weight=config.attention_weight,
         initial=initial,
+        speech_weights=speech_weights,
         info={"prepared": str(prepared), "corpus_sha256": sha256_file(prepared / "corpus.json")},
     )
+
+
+def _network(
+    name: str, config: ClosedLoopConfig
+) -> tuple[RecognizerConfig, dict[str, Tensor] | None]:
+    """Shape of a recogniser, and the weights of its pretrained speech encoder if it has one."""
+    shape = replace(config.model, streams=_streams(name, config))
+    if config.speech_encoder is None or "audio" not in shape.streams:
+        return shape, None
+    encoder, weights = load_speech_encoder(
+        config.speech_encoder, trained=config.speech_encoder_trained, weighted_layers=True
+    )
+    return replace(shape, num_mels=None, speech_encoder=encoder.to_json()), weights
 
 
 def _streams(name: str, config: ClosedLoopConfig) -> tuple[Any, ...]:
