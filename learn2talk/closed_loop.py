@@ -118,7 +118,7 @@ class ClosedLoopConfig:
         )
     )
     model: RecognizerConfig = field(default_factory=lambda: RecognizerConfig(vocabulary_size=2))
-    # Folder or hub id of a wav2vec 2.0, HuBERT, WavLM or Whisper, in place of the log-mel front-end.
+    # Folder or hub id of a wav2vec 2.0, HuBERT, WavLM or Whisper, in place of our audio encoder.
     speech_encoder: str | None = None
     speech_encoder_trained: bool = False  # fine-tuned too; False keeps it as it is
     vocabulary_size: int = 160  # SentencePiece pieces wished for; the tokenizer decides

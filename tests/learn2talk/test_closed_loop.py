@@ -120,6 +120,22 @@ def test_the_second_phase_wants_the_first(tmp_path: Path, noise: NoiseConfig) ->
         train_system("audio_visual", tmp_path, tmp_path, noise, ClosedLoopConfig())
 
 
+def test_a_pretrained_speech_encoder_takes_the_place_of_the_audio_encoder(tmp_path: Path) -> None:
+    from avsr.models.recognizer import Recognizer
+    from learn2talk.closed_loop import _network
+    from tests.avsr.pretrained.conftest import save_checkpoint
+
+    save_checkpoint("wav2vec2", "group", tmp_path)
+    config = ClosedLoopConfig(speech_encoder=str(tmp_path), speech_encoder_trained=True)
+    shape, weights = _network("pretrain", config)
+    assert shape.num_mels is None and weights is not None
+    encoder: Any = Recognizer(shape).encoders["audio"]
+    encoder.backbone.load_state_dict(weights)
+    assert encoder.config.trained and encoder.config.weighted_layers
+    seen, none = _network("video", config)  # has no ear
+    assert none is None and seen.speech_encoder is None and seen.num_mels == 80
+
+
 def test_another_recogniser_is_refused(tmp_path: Path, noise: NoiseConfig) -> None:
     with pytest.raises(ValueError, match="recogniser 'smell' is not one of"):
         train_system("smell", tmp_path, tmp_path, noise, ClosedLoopConfig())
