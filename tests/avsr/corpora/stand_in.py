@@ -65,10 +65,12 @@ def pictures(levels: Iterable[int]) -> list[np.ndarray]:
     return [np.full((120, 160, 3), level, np.uint8) for level in levels]
 
 
-def film(path: Path, levels: Iterable[int] = (128,) * 25, audio: bool = True) -> Path:
+def film(
+    path: Path, levels: Iterable[int] = (128,) * 25, audio: bool = True, period: float = 9.0
+) -> Path:
     frames = pictures(levels)
     path.parent.mkdir(parents=True, exist_ok=True)
-    tone = 0.1 * np.sin(np.arange(640 * len(frames)) / 9).astype(np.float32)
+    tone = 0.1 * np.sin(np.arange(640 * len(frames)) / period).astype(np.float32)
     write_video(path, frames, 25, tone if audio else None)
     return path
 
@@ -77,7 +79,8 @@ def labelled_film(path: Path, text: str, level: int, with_words: bool) -> None:
     """A clip with half a second a word and its LRS label file."""
     words = text.split()
     frames = round(12.5 * len(words)) + 5
-    film(path, [level + frame % 7 for frame in range(frames)])
+    # No two clips sound alike: a recording must not serve two splits of the noise.
+    film(path, [level + frame % 7 for frame in range(frames)], period=7 + level / 40)
     lines = [f"Text:  {text}", "Conf:  7", ""]
     if with_words:
         lines.append("WORD START END ASDSCORE")
