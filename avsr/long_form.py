@@ -30,11 +30,13 @@ DEFAULT_SYNCHRONY = SynchronyConfig()
 class TalkWindow:
     """A stretch of a film ready to be decoded.
 
-    first_frame: of the example, in the film. cut_s: where the windows before it end, in seconds.
+    first_frame: of the example, in the film. cut_s: where the window before it ends, in seconds.
+    overlap_s: both hear so much before and after the cut.
     """
 
     first_frame: int
     cut_s: float
+    overlap_s: float
     example: Example
 
 
@@ -161,7 +163,7 @@ def windows_of(
         if heard is not None:
             facts.num_samples = heard.num_samples
         example = _example(path, first, end, waveform, mouths, num_mels)
-        yield TalkWindow(first, start / VIDEO_FPS, example)
+        yield TalkWindow(first, start / VIDEO_FPS, (start - first) / VIDEO_FPS, example)
         if cut is None:
             return
         start, first = cut.frame, cut.frame - cut.overlap

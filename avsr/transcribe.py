@@ -100,7 +100,7 @@ def transcribe(
         for batch in _batches(stretches, windows.batch):
             texts = _decode(batch, model, tokenizer, decoding, language_model)
             for window, said in zip(batch, texts, strict=True):
-                words = join_words(words, said, window.cut_s)
+                words = join_words(words, said, window.cut_s, window.overlap_s)
     wanted = _check_faces(path, facts, wanted, warnings)
     read: Modality = "audio_visual" if len(wanted) == 2 else "audio"
     if wanted == {"crops"}:

@@ -17,8 +17,10 @@ import numpy as np
 from avsr.schema import RecognizedWord
 from avsr.units import VIDEO_FPS
 
-SAME_WORD_S = 0.6  # two windows' times of one word differ by less
-QUIET_SHARE = 0.25  # a frame this far up from the quietest to the loud ones is no speech
+SAME_WORD_S = 0.4  # two windows' times of one word differ by less
+QUIET_SHARE = 0.25  # a frame this far up from the quietest to the loud ones is no speech, ...
+QUIET_DB = 25.0  # ... nor is one so far below the loud ones (beside digital silence)
+PAUSE_HEARD_S = 0.3  # of a pause, by the windows on both sides
 MIN_RANGE_DB = 12.0  # below it the sound has no pauses that could be told from speech
 RANGE_PERCENTILES = (5.0, 95.0)
 
@@ -27,15 +29,16 @@ RANGE_PERCENTILES = (5.0, 95.0)
 class WindowConfig:
     """How long talk is cut.
 
-    min_s: a window is not cut before, pause or not. max_s: longest stretch between two cuts.
-    pause_s: shortest quiet stretch that counts as a pause. overlap_s: what a window hears beyond a
-    cut that is in no pause. batch: windows decoded at once.
+    min_s: no stretch between two cuts is shorter. max_s: nor longer. pause_s: shortest quiet
+    stretch that counts as a pause. overlap_s: what a window hears beyond a cut that is in no pause.
+    batch: windows decoded at once. A network reads best what is as long as what it was trained on:
+    with sentences of 3 s, long windows cost it many words.
     """
 
-    min_s: float = 4.0
+    min_s: float = 2.0
     max_s: float = 16.0
     pause_s: float = 0.3
-    overlap_s: float = 1.6
+    overlap_s: float = 1.0
     batch: int = 4
 
     def __post_init__(self) -> None:
@@ -74,19 +77,23 @@ def next_cut(
 
     Returns:
         The cut, or ``None`` where all that is left is one window. The first pause after ``min_s``
-        is taken; without one, the quietest place in the later half of the window.
+        is taken; without one, and where more than ``max_s`` is left, the quietest place in the
+        later half of the window.
     """
     longest, shortest = _frames(config.max_s), _frames(config.min_s)
-    left = num_frames - start
-    if last and left <= longest:
+    left, overlap = num_frames - start, _frames(config.overlap_s)
+    whole = last and left <= longest
+    if level_db is not None:
+        # The last window is not cut so that a rest shorter than min_s remains.
+        latest = left - shortest if last else left
+        pause = _first_pause(level_db[:longest], shortest, latest, _frames(config.pause_s))
+        if pause is not None:
+            middle, length = pause
+            return Cut(start + middle, min(length // 2, _frames(PAUSE_HEARD_S)))
+    if whole:
         return None
-    overlap = _frames(config.overlap_s)
     if level_db is None:
         return Cut(start + longest - overlap, overlap)
-    pause = _first_pause(level_db[:longest], shortest, _frames(config.pause_s))
-    if pause is not None:
-        middle, length = pause
-        return Cut(start + middle, min(length // 2, overlap))
     smooth = np.convolve(level_db[:longest], np.ones(5) / 5, mode="same")
     low, high = max(shortest, longest // 2), longest - overlap
     return Cut(start + low + int(smooth[low:high].argmin()), overlap)
@@ -96,31 +103,45 @@ def _frames(seconds: float) -> int:
     return round(seconds * VIDEO_FPS)
 
 
-def _first_pause(level_db: np.ndarray, shortest: int, pause: int) -> tuple[int, int] | None:
-    """Middle and length of the first quiet stretch whose middle is after ``shortest``."""
+def _first_pause(
+    level_db: np.ndarray, earliest: int, latest: int, pause: int
+) -> tuple[int, int] | None:
+    """Middle and length of the first quiet stretch with its middle between two frames."""
     low, high = np.percentile(level_db, RANGE_PERCENTILES)
     if high - low < MIN_RANGE_DB:
         return None
-    quiet = level_db < low + QUIET_SHARE * (high - low)
+    quiet = level_db < max(low + QUIET_SHARE * (high - low), high - QUIET_DB)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], quiet, [False]]).astype(int)))
     for start, end in edges.reshape(-1, 2):
-        if end - start >= pause and (start + end) // 2 >= shortest and end < len(level_db):
-            return int(start + end) // 2, int(end - start)
+        middle = int(start + end) // 2
+        if end - start >= pause and earliest <= middle <= latest and end < len(level_db):
+            return middle, int(end - start)
     return None
 
 
 def join_words(
-    before: Sequence[RecognizedWord], after: Sequence[RecognizedWord], cut_s: float
+    before: Sequence[RecognizedWord],
+    after: Sequence[RecognizedWord],
+    cut_s: float,
+    overlap_s: float,
 ) -> list[RecognizedWord]:
-    """Words of two windows that overlap around ``cut_s`` as one sequence.
+    """Words of two windows that both hear ``cut_s`` +- ``overlap_s``, as one sequence.
 
     The same word at about the same time in both is one word (a monotone matching that prefers many
-    pairs, then near ones). The text changes over from one window to the other at the pair nearest
-    to the cut; a pair's times and confidence are those of the window in which it lies deeper.
-    Without a pair the cut decides by the middle of each word, and of two words at one time (sharing
-    over 0.3 of the shorter) only the more confident stays: no stretch of speech is told twice.
+    pairs, then near ones, among the words with their middles in the overlap). The text changes over
+    from one window to the other at the pair nearest to the cut; a pair is told by the window in
+    which it lies deeper. Without a pair the cut decides by the middle of each word, and of two
+    words at one time (sharing over 0.3 of the shorter) only the more confident stays: no stretch of
+    speech is told twice.
     """
-    pairs = _matching(before, after)
+    inside = [
+        [i for i, w in enumerate(words) if abs(_middle(w) - cut_s) <= overlap_s]
+        for words in (before, after)
+    ]
+    pairs = [
+        (inside[0][i], inside[1][j])
+        for i, j in _matching([before[i] for i in inside[0]], [after[j] for j in inside[1]])
+    ]
     if pairs:
         i, j = min(pairs, key=lambda ij: abs(_middle(before[ij[0]]) - cut_s))
         if _middle(before[i]) < cut_s:
@@ -153,26 +174,18 @@ def _matching(
     before: Sequence[RecognizedWord], after: Sequence[RecognizedWord]
 ) -> list[tuple[int, int]]:
     """Monotone matching of equal words at about the same time, of the highest summed score."""
-    if not before or not after:
-        return []
-    # Only words near the overlap can match; the rest of a window is left out of the table.
-    first = next(
-        (i for i, w in enumerate(before) if w.end_s > after[0].start_s - SAME_WORD_S), len(before)
-    )
-    end = sum(word.start_s < before[-1].end_s + SAME_WORD_S for word in after)
-    score = np.zeros((len(before) - first + 1, end + 1))
-    for i in range(len(before) - 1, first - 1, -1):
-        for j in range(end - 1, -1, -1):
-            row, skip = i - first, max(score[i - first + 1, j], score[i - first, j + 1])
-            value = _likeness(before[i], after[j])
-            score[row, j] = max(skip, value + score[row + 1, j + 1]) if value else skip
-    pairs, i, j = [], first, 0
-    while i < len(before) and j < end:
+    score = np.zeros((len(before) + 1, len(after) + 1))
+    for i in range(len(before) - 1, -1, -1):
+        for j in range(len(after) - 1, -1, -1):
+            value, skip = _likeness(before[i], after[j]), max(score[i + 1, j], score[i, j + 1])
+            score[i, j] = max(skip, value + score[i + 1, j + 1]) if value else skip
+    pairs, i, j = [], 0, 0
+    while i < len(before) and j < len(after):
         value = _likeness(before[i], after[j])
-        if value and score[i - first, j] == value + score[i - first + 1, j + 1]:
+        if value and score[i, j] == value + score[i + 1, j + 1]:
             pairs.append((i, j))
             i, j = i + 1, j + 1
-        elif score[i - first, j] == score[i - first + 1, j]:
+        elif score[i, j] == score[i + 1, j]:
             i += 1
         else:
             j += 1
