@@ -166,10 +166,16 @@ def auto_avsr_from_tensors(published: dict[str, torch.Tensor], where: str) -> Au
 
     named = _as_first_release(published)
     model = AutoAvsr(config_of(named, where))
-    prefixes = {"video": r"encoder\.", "audio": r"aux_encoder\."}
+    rules = _rules({"video": r"encoder\.", "audio": r"aux_encoder\."})
     if len(model.config.streams) == 1:
-        prefixes = {model.config.streams[0]: r"encoder\."}
-    model.load_state_dict(fitted_state(model, named, _rules(prefixes), unused=(), where=where))
+        stream = model.config.streams[0]
+        stem = VIDEO_STEM if stream == "video" else AUDIO_STEM
+        rules = [
+            *resnet_rules(r"frontend\.", f"frontends.{stream}.", stem),
+            *prefix_rules("", f"encoders.{stream}.", {"proj_encoder": "embed"}),
+            *_rules({stream: r"encoder\."}),
+        ]
+    model.load_state_dict(fitted_state(model, published, rules, unused=(), where=where))
     return model.eval()
 
 

@@ -79,13 +79,14 @@ def fitted_state(
         where: file, for the error.
 
     Raises:
-        ValueError: names that no rule knows, parameters without a tensor, or other shapes; one line
-            with the first of each.
+        ValueError: names that no rule knows, parameters without a tensor, other shapes, numbers
+            that are not finite; one line with the first of each.
     """
     wanted, rules, skip = model.state_dict(), list(rules), [re.compile(p) for p in unused]
     state: dict[str, torch.Tensor] = {}
     unknown: list[str] = []
     shapes: list[str] = []
+    not_finite: list[str] = []
     for name, tensor in published.items():
         if name.endswith("num_batches_tracked") or any(p.fullmatch(name) for p in skip):
             continue
@@ -96,6 +97,8 @@ def fitted_state(
             shapes.append(f"{name} {tuple(tensor.shape)} for {tuple(wanted[mine].shape)}")
         else:
             state[mine] = tensor.to(wanted[mine].dtype)
+            if not bool(state[mine].isfinite().all()):
+                not_finite.append(name)
     missing = [
         mine
         for mine in wanted
@@ -107,6 +110,7 @@ def fitted_state(
             ("unknown keys", unknown),
             ("parameters without a key", missing),
             ("keys of another shape", shapes),
+            ("keys with NaN or infinite numbers", not_finite),
         )
         if names
     ]

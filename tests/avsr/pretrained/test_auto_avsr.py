@@ -125,6 +125,8 @@ def test_a_lightning_checkpoint_and_prelu_are_read(
     ("change", "said"),
     [
         ({"surplus.weight": torch.zeros(2)}, "1 unknown keys: surplus.weight"),
+        ({"frontend.surplus": torch.zeros(2)}, "1 unknown keys: frontend.surplus"),
+        ({"encoder.embed.0.bias": torch.zeros(32)}, "1 unknown keys: encoder.embed.0.bias"),
         ({"ctc.ctc_lo.bias": None}, "1 parameters without a key: to_logits.bias"),
         ({"ctc.ctc_lo.bias": torch.zeros(4)}, r"ctc.ctc_lo.bias \(4,\) for \(11,\)"),
         ({"encoder.encoders.0.self_attn.pos_bias_u": None}, "has no .*pos_bias_u among"),

@@ -67,6 +67,9 @@ def test_what_does_not_fit_is_counted_and_the_first_are_named() -> None:
         ValueError, match="^f: 5 unknown keys: extra0, extra1, extra2 and 2 more; 1"
     ):
         fitted_state(network(), given, MAP_RULES, unused=(), where="f")
+    given = weights() | {"fc.bias": torch.tensor([0.0, float("nan"), 1.0])}
+    with pytest.raises(ValueError, match="1 keys with NaN or infinite numbers: fc.bias"):
+        fitted_state(network(), given, MAP_RULES, unused=(), where="f")
     given = weights() | {"fc.weight": torch.zeros(2, 3)}
     with pytest.raises(
         ValueError, match=r"1 keys of another shape: fc.weight \(2, 3\) for \(3, 2\)"
