@@ -12,6 +12,8 @@ import pytest
 import torch
 
 import avsr.stream
+from avsr.cli import COMMANDS, DESCRIPTION
+from avsr.command_line import run_commands
 from avsr.decode.live import LiveConfig, LiveText
 from avsr.files import MediaError, read_audio, write_video, write_wav
 from avsr.live import LiveRecognizer
@@ -26,6 +28,7 @@ from avsr.stream import (
     stream_source,
 )
 from avsr.tracking import TrackingError
+from avsr.training.recognizer import save_recognizer
 
 LIVE = LiveConfig(chunk_frames=4, left_chunks=2, beam_size=4)
 
@@ -209,3 +212,26 @@ def test_what_cannot_be_streamed(
         run(str(silent), "video")
     with pytest.raises(MediaError, match=r"sound.wav: has no video stream"):
         list(pieces_of_file(tmp_path / "sound.wav", "video"))
+
+
+def test_the_command_prints_texts_and_latency(
+    tmp_path: Path, causal: Recognizer, tokenizer: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights, sound = tmp_path / "best.safetensors", tmp_path / "talk.wav"
+    save_recognizer(weights, causal, tokenizer, {})
+    write_wav(sound, noise(21))
+
+    def avsr_command(*words: str) -> None:
+        run_commands(
+            "avsr", DESCRIPTION, COMMANDS, ["stream", *words, "--recognizer", str(weights)]
+        )
+
+    avsr_command(str(sound), "--pace", "fast", "--live.chunk-frames", "4", "--live.pause-s", "None")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[-2:]] == ["final", "latency:"]
+    assert lines[0].startswith("partial 0.00-")
+    assert "algorithm 167.5 ms" in lines[-1] and "x real time" in lines[-1]
+    with pytest.raises(SystemExit):
+        avsr_command(str(tmp_path / "none.wav"))
+    error = capsys.readouterr().err
+    assert error.startswith("avsr: error: ") and "none.wav" in error and error.count("\n") == 1
