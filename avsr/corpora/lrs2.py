@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from avsr.corpora.clips import CorpusError, PrepareConfig, TalkingClip, skip
-from avsr.corpora.lrs import Copy, LrsConfig, LrsFile, check_copy, list_pairs, prepare_lrs
+from avsr.corpora.lrs import LrsConfig, prepare_lrs
+from avsr.corpora.lrs_copy import Copy, LrsFile, check_copy, list_pairs
 
 PUBLISHED = {"pretrain": 96_318, "train": 45_839, "val": 1_082, "test": 1_243}
 SPLIT_OF = {"pretrain": "train", "train": "train", "val": "valid", "test": "test"}

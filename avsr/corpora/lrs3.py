@@ -12,15 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from avsr.corpora.clips import CorpusError, PrepareConfig, TalkingClip, skip
-from avsr.corpora.lrs import (
-    Copy,
-    LrsConfig,
-    LrsFile,
-    check_copy,
-    hold_out_talks,
-    list_pairs,
-    prepare_lrs,
-)
+from avsr.corpora.lrs import LrsConfig, prepare_lrs
+from avsr.corpora.lrs_copy import Copy, LrsFile, check_copy, hold_out_talks, list_pairs
 
 PUBLISHED = {"pretrain": 118_516, "trainval": 31_982, "test": 1_321}
 DEFAULT_LRS = LrsConfig()

@@ -20,8 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from avsr.corpora.clip_tracking import LIPS, TrackingJob, load_clip, run_films
+from avsr.corpora.clip_tracking import LIPS, TrackingJob, load_clip
 from avsr.corpora.clips import CorpusError, TalkingClip, of_split, part_name
+from avsr.corpora.film_pool import run_films
 from avsr.corpora.head_frames import head_frames, move, neutral_faces
 from avsr.data.manifest import (
     SPLITS,

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from avsr.corpora import clip_tracking, talking_faces
+from avsr.corpora import film_pool, talking_faces
 from avsr.files import write_video
 from avsr.tracking import HEAD, LIPS_INNER, LIPS_OUTER, FaceTrack
 
@@ -56,7 +56,7 @@ class StandInTracker:
 
 def install(patch: Any) -> None:
     """Put the stand-in where MediaPipe would be; ``patch`` is setattr or pytest's."""
-    patch(clip_tracking, "FaceTracker", StandInTracker)
+    patch(film_pool, "FaceTracker", StandInTracker)
     patch(talking_faces, "check_landmarker", lambda path: None)
     patch(talking_faces, "face_triangles", lambda: np.array([[0, 37, 267]], np.int32))
 
