@@ -105,8 +105,8 @@ def train_tokenizer(
             character_coverage=1.0,
             byte_fallback=False,
             normalization_rule_name="identity",  # normalise() is the only normaliser
-            # The default of 4192 bytes skips longer sentences without a word.
-            max_sentence_length=1 + max(len(sentence.encode()) for sentence in sentences),
+            # The default of 4192 bytes skips longer sentences without a word; 10 is its least.
+            max_sentence_length=max(10, 1 + max(len(sentence.encode()) for sentence in sentences)),
             unk_id=0,
             bos_id=-1,
             eos_id=-1,

@@ -43,10 +43,12 @@ from avsr.evaluate import (
 )
 from avsr.files import read_json, read_jsonl, sha256_file, write_json, write_jsonl
 from avsr.models.fusion import STREAMS
+from avsr.models.language_model import LanguageModelConfig
 from avsr.models.recognizer import RecognizerConfig
 from avsr.pretrained.speech_encoders import load_speech_encoder
-from avsr.text import Tokenizer, text_problem, train_tokenizer
+from avsr.text import Tokenizer, normalise, text_problem, train_tokenizer
 from avsr.training.chunks import ChunkTrainingConfig
+from avsr.training.language_model import load_language_model, train_language_model
 from avsr.training.loop import TrainConfig, make_accelerator
 from avsr.training.recognizer import (
     ValidationCondition,
@@ -136,6 +138,10 @@ class ClosedLoopConfig:
     snrs_db: tuple[float, ...] = (-10.0, -7.5, -5.0, -2.5, 0.0, 2.5, 5.0, 10.0)
     noise_seeds: tuple[int, ...] = (0, 1, 2)
     decoding: DecodingConfig = field(default_factory=lambda: DecodingConfig("ctc", beam_size=8))
+    # Of the training texts, for joint decoding with an lm_weight above 0; else not trained.
+    language_model: LanguageModelConfig = field(default_factory=lambda: LanguageModelConfig(2))
+    language_model_training: TrainConfig = field(default_factory=TrainConfig)  # frames are tokens
+    language_model_texts: Path | None = None  # further sentences, one a line, none of the test's
 
     def __post_init__(self) -> None:
         for what, given, known in (
@@ -150,10 +156,6 @@ class ClosedLoopConfig:
         if self.attention_weight > 0 and not self.model.decoder_layers:
             raise ValueError(
                 f"attention_weight {self.attention_weight} needs model.decoder_layers above 0"
-            )
-        if self.decoding.method == "joint" and self.decoding.lm_weight > 0:
-            raise ValueError(
-                f"lm_weight {self.decoding.lm_weight}: the main job has no language model; set 0"
             )
         for name in ("generated_lips_share", "noisy_lips_share"):
             if not 0.0 <= getattr(self, name) <= 1.0:
@@ -171,13 +173,18 @@ class ClosedLoopConfig:
         return self.is_fused and (tested or self.generated_lips_share > 0)
 
     @property
+    def uses_language_model(self) -> bool:
+        """Whether decoding asks a language model, which is trained then."""
+        return self.decoding.method == "joint" and self.decoding.lm_weight > 0
+
+    @property
     def trained(self) -> tuple[str, ...]:
         """The networks to train, in their order."""
         first = ("pretrain", "audio_visual") if self.is_fused else ()
         return (*first, *(name for name in self.systems if name != "audio_visual"))
 
     def training_of(self, system: str) -> TrainConfig:
-        """How ``"pretrain"``, ``"audio_visual"``, ``"audio"`` or ``"video"`` is trained.
+        """How ``"pretrain"``, a recogniser or ``"language_model"`` is trained.
 
         Raises:
             ValueError: another name.
@@ -187,6 +194,7 @@ class ClosedLoopConfig:
             "audio_visual": self.audio_visual,
             "audio": self.audio,
             "video": self.video,
+            "language_model": self.language_model_training,
         }
         if system not in settings:
             raise ValueError(f"recogniser {system!r} is not one of {', '.join(settings)}")
@@ -432,6 +440,36 @@ def _streams(name: str, config: ClosedLoopConfig) -> tuple[Any, ...]:
     return STREAMS if config.is_fused and name != "video" else OWN_STREAM[name]
 
 
+def train_texts(prepared: Path, run: Path, config: ClosedLoopConfig) -> Path:
+    """Train the language model on the training texts, and those of ``language_model_texts``.
+
+    Raises:
+        ValueError: what training refuses.
+    """
+    settings, folder = config.language_model_training, run / "language_model"
+    if is_trained(folder, settings):
+        return folder / "best.safetensors"
+    rows = load_prepared(prepared, "train")
+    tokenizer = make_tokenizer(rows, config.vocabulary_size, prepared)
+    info = {"corpus_sha256": sha256_file(prepared / "corpus.json")}
+    texts, further = list(rows["text"]), config.language_model_texts
+    if further is not None:
+        info["texts_sha256"] = sha256_file(further)
+        with further.open(encoding="utf-8") as lines:
+            texts += [line for line in lines if line.strip()]
+    valid = [text for text in load_prepared(prepared, "valid")["text"] if normalise(text)]
+    return train_language_model(
+        [text for text in texts if normalise(text)],  # an utterance may have no words
+        valid,
+        tokenizer,
+        model_config=config.language_model,
+        train_config=settings,
+        run_folder=folder,
+        accelerator=make_accelerator(settings),
+        info=info,
+    )
+
+
 def mixture_manifest(
     rows: datasets.Dataset, bank: NoiseBank, run: Path, config: ClosedLoopConfig
 ) -> MixtureManifest:
@@ -487,6 +525,10 @@ def decode(
     sources = {"audio": (), "video": ("mouth_crops",), "audio_visual": config.visual_sources}
     weights = {name: run / name / "best.safetensors" for name in config.systems}
     systems = [System(n, *load_recognizer(path), sources[n]) for n, path in weights.items()]
+    if config.uses_language_model:
+        weights["language_model"] = run / "language_model" / "best.safetensors"
+        texts = load_language_model(weights["language_model"], systems[0].tokenizer)
+        systems = [replace(system, language_model=texts) for system in systems]
     templates = load_face_templates(prepared)
     ids = np.concatenate([templates.regions["lips_outer"], templates.regions["lips_inner"]])
     inputs = VisualInputs(

@@ -26,10 +26,20 @@ from learn2talk.closed_loop import (
     mixture_manifest,
     train_motion,
     train_system,
+    train_texts,
 )
 
 Stage = Literal[
-    "all", "prepare", "motion", "pretrain", "audio_visual", "audio", "video", "decode", "report"
+    "all",
+    "prepare",
+    "motion",
+    "pretrain",
+    "audio_visual",
+    "audio",
+    "video",
+    "language_model",
+    "decode",
+    "report",
 ]
 
 
@@ -60,7 +70,8 @@ def stages_of(loop: ClosedLoopConfig) -> tuple[Stage, ...]:
     """What ``"all"`` runs, in its order."""
     motion: tuple[Stage, ...] = ("motion",) if loop.uses_student else ()
     trained: Any = loop.trained
-    return ("prepare", *motion, *trained, "decode", "report")
+    texts: tuple[Stage, ...] = ("language_model",) if loop.uses_language_model else ()
+    return ("prepare", *motion, *trained, *texts, "decode", "report")
 
 
 def add_seconds(run: Path, stage: str, seconds: float) -> None:
@@ -97,6 +108,8 @@ def _work(stage: Stage, recipe: Recipe) -> None:
     def work() -> None:
         if stage == "motion":
             train_motion(recipe.prepared, recipe.out, recipe.loop)
+        elif stage == "language_model":
+            train_texts(recipe.prepared, recipe.out, recipe.loop)
         elif stage == "decode":
             decode(
                 recipe.prepared,

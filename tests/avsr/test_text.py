@@ -196,3 +196,8 @@ def test_arpabet_and_ipa_agree() -> None:
 def test_unknown_phones_are_all_listed() -> None:
     with pytest.raises(ValueError, match="'QQ', 'ʘ'"):
         phones_to_visemes(["p", "QQ", "ʘ", "QQ"])
+
+
+def test_a_corpus_of_very_short_sentences_has_a_tokenizer() -> None:
+    tokenizer = Tokenizer(train_tokenizer(["a b", "b"], 10))
+    assert tokenizer.decode(tokenizer.encode("b a")) == "b a"

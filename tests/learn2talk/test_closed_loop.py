@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +14,28 @@ from avsr.data.manifest import decode_array, load_prepared
 from avsr.data.mixtures import MixtureRow, build_mixture_manifest, render_mixture
 from avsr.data.noise_bank import NoiseBank, NoiseConfig, NoiseSplit, TalkerFile
 from avsr.decode.config import DecodingConfig
-from avsr.files import read_jsonl, write_video
+from avsr.evaluate import is_decoded
+from avsr.files import read_json, read_jsonl, write_video
+from avsr.models.language_model import LanguageModelConfig
+from avsr.models.recognizer import Recognizer, RecognizerConfig
 from avsr.schema import VISUAL_SOURCES as ALL_SOURCES
+from avsr.training.loop import TrainConfig
+from avsr.training.recognizer import is_trained, save_recognizer
 from learn2talk import closed_loop, closed_loop_report
 from learn2talk.closed_loop import (
     VISUAL_SOURCES,
     ClosedLoopConfig,
     GeneratedLips,
     ValidationMixtures,
+    decode,
+    make_tokenizer,
     mixture_manifest,
     train_system,
+    train_texts,
 )
 from learn2talk.closed_loop_report import _files_of, _films, _label, _noise_files
 from learn2talk.schema import Motion
+from learn2talk.stages import stages_of
 
 from .conftest import tiny_template
 
@@ -49,7 +59,6 @@ def test_every_visual_source_is_compared() -> None:
         ({"generated_lips_share": -0.1}, "generated_lips_share -0.1"),
         ({"noisy_lips_share": 1.1}, "noisy_lips_share 1.1"),
         ({"attention_weight": 0.3}, "attention_weight 0.3 needs model.decoder_layers"),
-        ({"decoding": DecodingConfig("joint", lm_weight=0.5)}, "no language model"),
     ],
 )
 def test_impossible_values_are_refused(change: dict[str, Any], message: str) -> None:
@@ -139,6 +148,40 @@ def test_a_pretrained_speech_encoder_takes_the_place_of_the_audio_encoder(tmp_pa
 def test_another_recogniser_is_refused(tmp_path: Path, noise: NoiseConfig) -> None:
     with pytest.raises(ValueError, match="recogniser 'smell' is not one of"):
         train_system("smell", tmp_path, tmp_path, noise, ClosedLoopConfig())
+
+
+def test_a_language_model_is_trained_and_asked(
+    tiny_corpus: Path, tmp_path: Path, noise: NoiseConfig
+) -> None:
+    further = tmp_path / "sentences.txt"
+    further.write_text("b a\n\na b a\n", encoding="utf-8")
+    settings = TrainConfig(max_updates=2, warmup_updates=1, validate_every=1, max_frames=100)
+    config = ClosedLoopConfig(
+        systems=("audio",),
+        noise_types=("white",),
+        snrs_db=(0.0,),
+        noise_seeds=(0,),
+        vocabulary_size=10,
+        decoding=DecodingConfig("joint", 2, ctc_weight=1.0, lm_weight=0.5),
+        language_model=LanguageModelConfig(2, width=16, num_heads=2, num_layers=1),
+        language_model_training=settings,
+        language_model_texts=further,
+    )
+    assert stages_of(config) == ("prepare", "audio", "language_model", "decode", "report")
+    best = train_texts(tiny_corpus, tmp_path, config)
+    assert best == tmp_path / "language_model" / "best.safetensors" and best.is_file()
+    assert is_trained(best.parent, settings)
+    rows = load_prepared(tiny_corpus, "test")
+    tokenizer = make_tokenizer(load_prepared(tiny_corpus, "train"), 10)
+    shape = RecognizerConfig(tokenizer.size, ("audio",), width=16, num_heads=2, fused_layers=1)
+    (tmp_path / "audio").mkdir()
+    save_recognizer(tmp_path / "audio/best.safetensors", Recognizer(shape), tokenizer, {})
+    decode(tiny_corpus, tmp_path, noise, config)
+    assert is_decoded(tmp_path / "hypotheses", rows)
+    facts = read_json(tmp_path / "hypotheses.config.json")
+    assert facts["decoding"]["lm_weight"] == 0.5 and len(facts["language_model_sha256"]) == 64
+    plain = replace(config, decoding=DecodingConfig("ctc", 2))
+    assert "language_model" not in stages_of(plain)
 
 
 def test_training_noise_lists_its_files() -> None:
