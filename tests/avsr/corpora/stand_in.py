@@ -104,15 +104,16 @@ def lrs3_copy(root: Path, talks: int = 4, clips: int = 2) -> Path:
     return root
 
 
-def lrs2_copy(root: Path) -> Path:
+def lrs2_copy(root: Path, train: tuple[str, ...] = ("1", "2")) -> Path:
     """A stand-in with LRS2's layout and lists."""
     lists: dict[str, list[str]] = {}
-    for subset, programmes in {"train": ("1", "2"), "val": ("3",), "test": ("4",)}.items():
+    for subset, programmes in {"train": train, "val": ("3",), "test": ("4",)}.items():
         for programme in programmes:
             for clip in (1, 2):
                 name = f"{programme}/{clip:05d}"
                 text = SENTENCES[(int(programme) + clip) % len(SENTENCES)]
-                labelled_film(root / f"main/{name}.mp4", text, 100 + clip, False)
+                level = 100 + 4 * int(programme) + clip
+                labelled_film(root / f"main/{name}.mp4", text, level, False)
                 lists.setdefault(subset, []).append(name + (" NF" if subset == "test" else ""))
     labelled_film(root / "pretrain/1/00007.mp4", " ".join(SENTENCES[:2]), 120, True)
     lists["pretrain"] = ["1/00007"]
