@@ -25,21 +25,28 @@ DEFAULT_LIVE = LiveConfig()
 DESCRIPTION = """Audio-visual speech recognition: prepare, mix, transcribe, score, report."""
 
 
-def fetch_landmarker(out: Path = Path("face_landmarker.task")) -> None:
+def fetch_landmarker(out: Path | None = None) -> None:
     """Get MediaPipe's face tracker (3.8 MB): from AVSR_DATA, else from Google; sha256 checked.
 
     Args:
-        out: file or folder to write.
+        out: file or folder to write; without it the cache, where all commands look for it.
     """
-    from avsr.tracking import fetch_face_landmarker
+    from avsr.tracking import fetch_face_landmarker, landmarker_cache
 
-    print(fetch_face_landmarker(out, os.environ.get("AVSR_DATA")))
+    print(fetch_face_landmarker(out or landmarker_cache(), os.environ.get("AVSR_DATA")))
+
+
+def _landmarker(given: Path | None) -> Path:
+    """The face tracker's model: as given, else where it is found, else where it should be."""
+    from avsr.tracking import find_face_landmarker, landmarker_cache
+
+    return given or find_face_landmarker(os.environ.get("AVSR_DATA")) or landmarker_cache()
 
 
 def prepare_grid(
     root: Path,
     out: Path,
-    landmarker_model: Path = Path("face_landmarker.task"),
+    landmarker_model: Path | None = None,
     splits_tsv: Path | None = None,
     processes: int = 2,
     config: PrepareConfig = DEFAULT_PREPARE,
@@ -59,7 +66,7 @@ def prepare_grid(
     prepare(
         root,
         out,
-        landmarker_model=landmarker_model,
+        landmarker_model=_landmarker(landmarker_model),
         splits_tsv=splits_tsv,
         num_processes=processes,
         config=config,
@@ -70,7 +77,7 @@ def prepare_grid(
 def prepare_lrs3(
     root: Path,
     out: Path = Path("lrs3"),
-    landmarker_model: Path = Path("face_landmarker.task"),
+    landmarker_model: Path | None = None,
     allow_missing: int = 0,
     is_subset: bool = False,
     check: bool = False,
@@ -96,7 +103,7 @@ def prepare_lrs3(
     prepare(
         root,
         out,
-        landmarker_model=landmarker_model,
+        landmarker_model=_landmarker(landmarker_model),
         num_processes=processes,
         config=config,
         lrs=lrs,
@@ -109,7 +116,7 @@ def prepare_lrs3(
 def prepare_lrs2(
     root: Path,
     out: Path = Path("lrs2"),
-    landmarker_model: Path = Path("face_landmarker.task"),
+    landmarker_model: Path | None = None,
     allow_missing: int = 0,
     is_subset: bool = False,
     check: bool = False,
@@ -135,7 +142,7 @@ def prepare_lrs2(
     prepare(
         root,
         out,
-        landmarker_model=landmarker_model,
+        landmarker_model=_landmarker(landmarker_model),
         num_processes=processes,
         config=config,
         lrs=lrs,
@@ -149,7 +156,7 @@ def prepare_folder(
     root: Path,
     table: Path,
     out: Path,
-    landmarker_model: Path = Path("face_landmarker.task"),
+    landmarker_model: Path | None = None,
     recognizer: Path | None = None,
     processes: int = 2,
     config: PrepareConfig = DEFAULT_PREPARE,
@@ -174,7 +181,7 @@ def prepare_folder(
         root,
         table,
         out,
-        landmarker_model=landmarker_model,
+        landmarker_model=_landmarker(landmarker_model),
         tokenizer=None if recognizer is None else load_recognizer(recognizer)[1].model,
         num_processes=processes,
         config=config,

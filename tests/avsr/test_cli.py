@@ -188,3 +188,20 @@ def test_fetch_takes_the_file_of_avsr_data_only_if_it_is_the_right_one(
     out = tmp_path / "face_landmarker.task"
     assert "sha256" in fails(capsys, "fetch", "face-landmarker", "--out", out).lower()
     assert not out.exists()
+
+
+def test_fetch_fills_the_cache_where_all_commands_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from avsr.tracking import find_face_landmarker
+
+    def fetch(destination: Path, _: object) -> Path:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        destination.touch()
+        return destination
+
+    monkeypatch.setattr("avsr.tracking.fetch_face_landmarker", fetch)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    avsr("fetch", "face-landmarker")
+    assert capsys.readouterr().out.strip() == str(find_face_landmarker(None))
