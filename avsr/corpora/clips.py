@@ -112,7 +112,7 @@ def fingerprint(config: PrepareConfig, info: Mapping[str, Any]) -> str:
 
 
 def make_parts(
-    films: Sequence[TalkingClip], *, at_least: int = 64, at_most_parts: int = 400
+    films: Sequence[TalkingClip], *, at_least: int = 16, at_most_parts: int = 400
 ) -> list[list[TalkingClip]]:
     """Films grouped by speaker and filled into parts; a part is a shard of the prepared corpus.
 

@@ -1,6 +1,6 @@
 """A face tracker and films for tests without MediaPipe, and small copies of corpora made of them.
 
-Run as a program it prepares such a copy: ``stand_in.py corpus root out [seconds a film]``.
+Run as a program it prepares such a copy: corpus root out [seconds a film [films a part]].
 """
 
 from __future__ import annotations
@@ -8,12 +8,14 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from avsr.corpora import film_pool, talking_faces
+from avsr.corpora.clips import make_parts
 from avsr.files import write_video
 from avsr.tracking import HEAD, LIPS_INNER, LIPS_OUTER, FaceTrack
 
@@ -126,6 +128,9 @@ def main(arguments: Sequence[str]) -> None:
     corpus, root, out = arguments[:3]
     StandInTracker.seconds = float(arguments[3]) if len(arguments) > 3 else 0.0
     install(setattr)
+    if len(arguments) > 4:
+        smaller = partial(make_parts, at_least=int(arguments[4]))
+        setattr(talking_faces, "make_parts", smaller)  # noqa: B010
     from avsr.corpora import lrs2, lrs3
     from avsr.corpora.lrs import LrsConfig
 
