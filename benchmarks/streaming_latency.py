@@ -107,7 +107,7 @@ def main(
             continue
         model, tokenizer = load_recognizer(path)
         if not model.config.causal:
-            left_out[network] = "is not causal; train it with --loop.model.causal True"
+            left_out[network] = "is not causal; train it with --loop.model.causal"
             continue
         weights[network] = sha256_file(path)
         for modality in modalities:

@@ -150,7 +150,7 @@ class Recognizer(nn.Module):
         if chunks is not None and not self.config.causal:
             raise ValueError(
                 "chunks need a network with causal True: this one's convolutions look ahead; "
-                "train one with --loop.model.causal True"
+                "train one with --loop.model.causal"
             )
         x = self.encoders[stream](values, present)
         for layer in self.stream_layers[stream]:  # type: ignore[attr-defined]

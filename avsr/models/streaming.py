@@ -86,7 +86,7 @@ class StreamingEncoder:
         if not model.config.causal:
             raise ValueError(
                 "streaming needs a network with causal True, this one looks at whole utterances; "
-                "train one with --loop.model.causal True"
+                "train one with --loop.model.causal"
             )
         if model.training:
             raise ValueError("the network is in training mode, so dropout is on; call model.eval()")

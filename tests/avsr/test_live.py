@@ -135,7 +135,7 @@ def test_what_a_line_says() -> None:
 
 
 def test_what_cannot_be_live(recognizer: Any, causal: Recognizer, tokenizer: Any) -> None:
-    with pytest.raises(ValueError, match=r"causal True.*--loop.model.causal True"):
+    with pytest.raises(ValueError, match=r"causal True.*--loop.model.causal"):
         LiveRecognizer(recognizer, tokenizer, "audio", LIVE)
     deaf = Recognizer(replace(causal.config, streams=("crops",))).eval()
     with pytest.raises(ValueError, match=r"'audio' needs the streams \['audio'\].*\['crops'\]"):
