@@ -77,5 +77,7 @@ def test_the_encoder_and_the_waveform_belong_together() -> None:
         RecognizerConfig(vocabulary_size=5, speech_encoder="{}")
     with pytest.raises(ValueError, match="num_mels None must be None with a speech_encoder"):
         RecognizerConfig(vocabulary_size=5, num_mels=None)
+    with pytest.raises(ValueError, match="looks at the whole utterance"):
+        RecognizerConfig(vocabulary_size=5, num_mels=None, speech_encoder="{}", causal=True)
     plain = Recognizer(RecognizerConfig(vocabulary_size=5))
     assert not isinstance(plain.encoders["audio"], SpeechEncoder)
