@@ -172,7 +172,8 @@ def streamed(
     config: LiveConfig,
 ) -> Measured:
     """Each sentence through the live recogniser, a frame of 40 ms at a time."""
-    counts, times, latency_ms = [], [], 0.0
+    counts, latency_ms = [], 0.0
+    times: list[float] = []
     for row in rows:
         live = LiveRecognizer(model, tokenizer, modality, config)
         latency_ms = live.latency_ms
