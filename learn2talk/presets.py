@@ -1,10 +1,12 @@
-"""What a run of the main job is for: one stream, both, or both with generated lips."""
+"""What a run of the main job is for, by a word, and how large its recognisers are, by another."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any, Literal
 
+from avsr.models.presets import PresetName
+from avsr.models.presets import preset as model_preset
 from learn2talk.closed_loop import VISUAL_SOURCES, ClosedLoopConfig
 
 Preset = Literal["audio", "video", "audio_visual", "audio_visual_generated"]
@@ -34,3 +36,12 @@ def with_preset(loop: ClosedLoopConfig, preset: Preset) -> ClosedLoopConfig:
     if preset not in PRESETS:
         raise ValueError(f"preset {preset!r} is not one of {', '.join(PRESETS)}")
     return replace(loop, **PRESETS[preset])
+
+
+def with_size(loop: ClosedLoopConfig, size: PresetName | None) -> ClosedLoopConfig:
+    """``loop`` with the network of a size in place of its model; ``None`` leaves its model.
+
+    Raises:
+        ValueError: another name.
+    """
+    return loop if size is None else replace(loop, model=model_preset(size))

@@ -26,13 +26,13 @@ from avsr.data.corpus_noise import copy_recordings, noise_of_corpus, write_talke
 from avsr.data.manifest import is_prepared, load_info
 from avsr.data.noise_bank import NoiseConfig
 from avsr.decode.config import DecodingConfig
-from avsr.models.presets import small
+from avsr.models.presets import PresetName, small
 from avsr.report import ReportText
 from avsr.training.command import default_num_processes
 from avsr.training.loop import TrainConfig
 from learn2talk.closed_loop import ClosedLoopConfig
 from learn2talk.closed_loop_report import score_run, write_run_report
-from learn2talk.presets import Preset, with_preset
+from learn2talk.presets import Preset, with_preset, with_size
 from learn2talk.stages import Recipe, Stage, run_stages
 
 
@@ -59,6 +59,8 @@ class Lrs2Config:
     """Folder of the run; prepared data goes to its subfolder 'prepared'."""
     preset: Preset = "audio_visual"
     """audio, video, audio_visual, or audio_visual_generated: with lips made from speech."""
+    size: PresetName | None = None
+    """tiny, small, base or large: a network in place of --loop.model."""
     noise_folder: Path | None = None
     """Your recordings of noise (MUSAN's noise, DEMAND, ...); none: babble and computed noise."""
     landmarker_model: Path = Path("face_landmarker.task")
@@ -166,7 +168,7 @@ def main(
     config: Annotated[Lrs2Config, tyro.conf.arg(name="")] = Lrs2Config(),
 ) -> None:
     """Run the recipe, or one of its stages."""
-    loop = with_preset(config.loop, config.preset)
+    loop = with_preset(with_size(config.loop, config.size), config.preset)
     recipe = Recipe(
         out=config.out,
         prepared=config.prepared,

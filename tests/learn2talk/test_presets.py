@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from avsr.models.presets import preset
 from learn2talk.closed_loop import ClosedLoopConfig
-from learn2talk.presets import PRESETS, with_preset
+from learn2talk.presets import PRESETS, with_preset, with_size
 from learn2talk.stages import stages_of
 
 FUSED = ("pretrain", "audio_visual", "audio")
@@ -40,3 +41,12 @@ def test_other_words_are_refused() -> None:
         ClosedLoopConfig(systems=("smell",))
     with pytest.raises(ValueError, match="visual_sources .*choose from mouth_crops"):
         ClosedLoopConfig(visual_sources=())
+
+
+def test_a_size_replaces_the_model_and_nothing_else() -> None:
+    loop = ClosedLoopConfig(valid_snr_db=-4.0)
+    assert with_size(loop, None) is loop
+    large = with_size(loop, "large")
+    assert large.model == preset("large") and large.valid_snr_db == -4.0
+    with pytest.raises(ValueError, match="'huge' is not one of tiny, small, base, large"):
+        with_size(loop, "huge")  # type: ignore[arg-type]
