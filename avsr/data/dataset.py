@@ -57,11 +57,20 @@ LipChooser = Callable[
 # the fused pairs in which it will be used. The visual streams, the harder ones, come most often.
 AUDIO_ONLY_MIX: tuple[tuple[tuple[str, ...], float], ...] = ((("audio",), 1.0),)
 AUDIO_VISUAL_MIX: tuple[tuple[tuple[str, ...], float], ...] = (
-    (("audio",), 0.1),
-    (("crops",), 0.35),
-    (("lips",), 0.15),
+    (("audio",), 0.2),
+    (("crops",), 0.3),
+    (("lips",), 0.1),
     (("audio", "crops"), 0.2),
     (("audio", "lips"), 0.15),
+    (("audio", "crops", "lips"), 0.05),
+)
+# The second phase goes on from networks that read each stream: the pairs come more often.
+FINE_TUNING_MIX: tuple[tuple[tuple[str, ...], float], ...] = (
+    (("audio",), 0.15),
+    (("crops",), 0.2),
+    (("lips",), 0.1),
+    (("audio", "crops"), 0.3),
+    (("audio", "lips"), 0.2),
     (("audio", "crops", "lips"), 0.05),
 )
 

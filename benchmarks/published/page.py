@@ -78,8 +78,8 @@ def _legend(document: Mapping[str, Any]) -> list[str]:
     if sum(arm.modality == "audio" for arm in labels) < 2:
         return []
     return [
-        "Both networks go on from one, `pretrain`, trained on sound alone: `audio` on more sound, "
-        "`audio_visual` on sound, mouth crops and lips, heard here with and without the last two."
+        "Both networks go on from one, `pretrain`, trained on sound, mouth crops and lips: `audio` "
+        "on sound alone, `audio_visual` on all three, heard here with and without the visual ones."
     ]
 
 

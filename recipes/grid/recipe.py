@@ -2,10 +2,10 @@
 
     AVSR_DATA=/path/to/data python recipes/grid/recipe.py all --out runs/grid
 
-The story: track the faces; learn lips from speech (Learn2Talk); train a network on sound alone; go
-on from it to an audio-visual recogniser, which sees real and generated lips, and to its rival, on
-sound alone; decode the test sentences over noises, levels and visual sources; score, plot, and
-write a page. Every stage resumes where it was stopped and is skipped when its result is there.
+The story: track the faces; learn lips from speech (Learn2Talk); train one network on sound, real
+and generated lips; go on from it to an audio-visual recogniser and to one of sound alone; decode
+the test sentences over noises, levels and visual sources; score, plot, and write a page. Every
+stage resumes where it was stopped and is skipped when its result is there.
 """
 
 from __future__ import annotations
@@ -64,9 +64,9 @@ class GridConfig:
     """Processes of training, tracking and decoding; 0 chooses by GPUs or cores."""
     loop: ClosedLoopConfig = field(
         default_factory=lambda: ClosedLoopConfig(
-            pretrain=_training(max_updates=1000, validate_every=200),
-            audio=_training(max_updates=1000, validate_every=100),
-            audio_visual=_training(max_updates=2000, validate_every=200),
+            pretrain=_training(max_updates=1600, validate_every=200),
+            audio=_training(max_updates=900, validate_every=100),
+            audio_visual=_training(max_updates=900, validate_every=100),
             model=RecognizerConfig(vocabulary_size=2, width=128, fused_layers=3),
             noise_types=("babble_4", "coffee-shop"),
         )

@@ -59,9 +59,9 @@ class DemoConfig:
         default_factory=lambda: ClosedLoopConfig(
             sync=SyncTrainConfig(train=_training(120, 60)),
             student=StudentTrainConfig(train=_training(160, 80)),
-            pretrain=_training(500, 100, learning_rate=1.5e-3),
+            pretrain=_training(700, 100, learning_rate=1.5e-3),
             audio=_training(250, 50, learning_rate=1e-3),
-            audio_visual=_training(500, 100, learning_rate=1e-3),
+            audio_visual=_training(250, 50, learning_rate=1e-3),
             vocabulary_size=120,
             model=RecognizerConfig(
                 vocabulary_size=2, width=96, fused_layers=2, video_channels=(8, 16, 32, 64)
