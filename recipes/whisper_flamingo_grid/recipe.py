@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -52,9 +52,8 @@ TEST_AMBIENCE = ("coffee-shop",)
 
 
 def _training(max_updates: int, validate_every: int, learning_rate: float) -> TrainConfig:
-    chosen = {"max_updates": max_updates, "validate_every": validate_every, "warmup_updates": 30}
-    # 600 frames are 8 clips.
-    return TrainConfig(**chosen, learning_rate=learning_rate, max_frames=600, average_decay=0.98)
+    base = TrainConfig(max_updates=max_updates, validate_every=validate_every, warmup_updates=30)
+    return replace(base, learning_rate=learning_rate, max_frames=600, average_decay=0.98)  # 8 clips
 
 
 @dataclass(frozen=True)
@@ -73,12 +72,13 @@ class WhisperGridConfig:
     """Processes of training and decoding; 0 chooses by GPUs or cores."""
     loop: ClosedLoopConfig = field(
         default_factory=lambda: ClosedLoopConfig(
-            audio=_training(240, 80, 1e-4),
-            audio_visual=_training(300, 100, 8e-4),
+            audio=_training(120, 60, 1e-4),
+            audio_visual=_training(240, 80, 8e-4),
             augment=AugmentConfig(stretch=0.05, time_masks=0),
             training_snr_db=(-10.0, 10.0),
             noise_types=("babble_4", "coffee-shop"),
             snrs_db=(-5.0,),
+            noise_seeds=(0,),
         )
     )
     """Training of the two steps and noise protocol; what concerns lips and CTC is not used."""
