@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from avsr.conditions import Arm
 from avsr.files import MediaError, write_video, write_wav
 from avsr.plot import panel_svg, save_plot, styles
 from avsr.report import ReportSample, ReportText, write_outputs, write_report
@@ -181,6 +182,22 @@ def test_a_panel_is_valid_xml_with_a_series_for_each_arm(results):
     assert data["levels"] == ["\u221210 dB", "\u22125 dB", "0 dB", "10 dB", "clean"]
     assert data["x"] == sorted(data["x"])
     assert [one["values"][-1] is not None for one in data["series"]] == [True] * 5
+
+
+def test_every_arm_of_the_main_job_has_its_own_style():
+    sources = [
+        "mouth_crops",
+        "tracked_lips",
+        "generated_from_clean",
+        "generated_from_noisy",
+        "generated_from_other",
+        "still",
+    ]
+    arms = [Arm("audio", "audio", "none"), Arm("audio_visual", "audio", "none")]
+    arms += [Arm("audio_visual", "audio_visual", source) for source in sources]
+    arms += [Arm("audio_visual", "video", s) for s in sources if s != "generated_from_noisy"]
+    chosen = styles(arms)
+    assert len(set(chosen.values())) == len(arms) == 13
 
 
 def test_arms_of_one_kind_get_different_styles(results):
