@@ -65,7 +65,8 @@ def write_report(
         path: of the ``.html`` file, written atomically.
         results: of :func:`avsr.score.score`, or the same read from JSON.
         samples: shown in this order.
-        text: title, one-paragraph lead (made from the protocol where empty) and more notes.
+        text: title, one-paragraph lead (made from the protocol where empty), and notes beside the
+            protocol's own.
 
     Raises:
         ValueError: results of another schema.

@@ -147,7 +147,7 @@ def report_stage(config: GridConfig) -> None:
         speaker_dependent=True,
         notes=notes,
     )
-    text = ReportText(title="GRID: WER under noise, with real and generated faces", notes=notes)
+    text = ReportText(title="GRID: WER under noise, with real and generated faces")
     paths = write_run_report(
         config.prepared, config.out, noise, results, text, media_root=config.root / "grid"
     )

@@ -159,7 +159,7 @@ def report_stage(config: Lrs3Config, loop: ClosedLoopConfig) -> None:
         speaker_dependent=False,
         notes=notes,
     )
-    text = ReportText(title="LRS3: WER under noise", notes=notes)
+    text = ReportText(title="LRS3: WER under noise")
     for path in write_run_report(config.prepared, config.out, noise, results, text).values():
         print(path)
 

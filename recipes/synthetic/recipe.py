@@ -131,7 +131,7 @@ def report_stage(config: DemoConfig) -> None:
         speaker_dependent=False,
         notes=NOTES,
     )
-    text = ReportText(title="Synthetic demo: WER under noise, with generated faces", notes=NOTES)
+    text = ReportText(title="Synthetic demo: WER under noise, with generated faces")
     for path in write_run_report(config.prepared, config.out, noise, results, text).values():
         print(path)
 
