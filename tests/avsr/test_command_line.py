@@ -152,6 +152,8 @@ def test_words_are_the_process_own_by_default(monkeypatch: pytest.MonkeyPatch) -
 def test_real_ctrl_c_in_a_real_process() -> None:
     code = (
         "import os, signal\n"
+        # Tests in the background inherit that Ctrl-C is ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from avsr.command_line import run_command\n"
         "def main() -> None:\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"

@@ -14,7 +14,7 @@ from avsr.files import read_json, read_jsonl
 
 TINY = (
     "--processes 1 --loop.vocabulary-size 40 --loop.snrs-db -5 0 --loop.noise-seeds 0 "
-    "--loop.beam-size 2 --loop.model.width 16 --loop.model.num-heads 2 "
+    "--loop.decoding.beam-size 2 --loop.model.width 16 --loop.model.num-heads 2 "
     "--loop.model.fused-layers 1 --loop.model.video-channels 8 8 8 --loop.noise-types coffee-shop "
 ).split() + [
     word

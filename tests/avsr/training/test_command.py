@@ -77,6 +77,8 @@ def test_ctrl_c_stops_the_stage_too(tmp_path: Path) -> None:
     )
     pid_file = tmp_path / "pid"
     code = (
+        # Tests in the background inherit that Ctrl-C is ignored.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from avsr.command_line import run_command\n"
         "from avsr.training.command import launch\n"
         "def main() -> None:\n"
