@@ -134,6 +134,7 @@ class ClosedLoopConfig:
     chunks: ChunkTrainingConfig = field(default_factory=ChunkTrainingConfig)  # for streaming
     frame_weight: float = 0.15  # of the frame loss against word times beside CTC; 0 is CTC alone
     attention_weight: float = 0.0  # of the attention decoder beside CTC; needs model.decoder_layers
+    transducer_weight: float = 0.0  # of the transducer beside the others; needs model.transducer
     generated_lips_share: float = 0.5  # of training utterances with lips, how many get generated
     # Of the generated lips beside sound, how many come from that sound, noise included, and so
     # may be wrong: fusion must learn whom to trust. The others come from the clean sound.
@@ -163,6 +164,11 @@ class ClosedLoopConfig:
         if self.attention_weight > 0 and not self.model.decoder_layers:
             raise ValueError(
                 f"attention_weight {self.attention_weight} needs model.decoder_layers above 0"
+            )
+        if (self.transducer_weight > 0) != self.model.transducer:
+            raise ValueError(
+                f"transducer_weight {self.transducer_weight} and model.transducer "
+                f"{self.model.transducer}: a head needs a weight above 0 and a weight needs the head"
             )
         for name in ("generated_lips_share", "noisy_lips_share"):
             if not 0.0 <= getattr(self, name) <= 1.0:
@@ -424,6 +430,7 @@ def train_system(
         frame_weight=config.frame_weight,
         chunk_training=config.chunks,
         attention_weight=config.attention_weight,
+        transducer_weight=config.transducer_weight,
         initial=initial,
         speech_weights=speech_weights,
         info={"prepared": str(prepared), "corpus_sha256": sha256_file(prepared / "corpus.json")},

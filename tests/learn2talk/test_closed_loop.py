@@ -59,6 +59,11 @@ def test_every_visual_source_is_compared() -> None:
         ({"generated_lips_share": -0.1}, "generated_lips_share -0.1"),
         ({"noisy_lips_share": 1.1}, "noisy_lips_share 1.1"),
         ({"attention_weight": 0.3}, "attention_weight 0.3 needs model.decoder_layers"),
+        ({"transducer_weight": 0.3}, "transducer_weight 0.3 and model.transducer False"),
+        (
+            {"model": RecognizerConfig(vocabulary_size=2, transducer=True)},
+            "transducer_weight 0.0 and model.transducer True",
+        ),
     ],
 )
 def test_impossible_values_are_refused(change: dict[str, Any], message: str) -> None:
