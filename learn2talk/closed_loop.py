@@ -161,15 +161,16 @@ class ClosedLoopConfig:
         bad = [snr for snr in self.snrs_db if not math.isfinite(snr)]
         if bad:
             raise ValueError(f"SNRs {bad} are not finite; clean is always decoded and not listed")
-        if self.attention_weight > 0 and not self.model.decoder_layers:
-            raise ValueError(
-                f"attention_weight {self.attention_weight} needs model.decoder_layers above 0"
-            )
-        if (self.transducer_weight > 0) != self.model.transducer:
-            raise ValueError(
-                f"transducer_weight {self.transducer_weight} and model.transducer "
-                f"{self.model.transducer}: a head needs a weight above 0 and a weight needs the head"
-            )
+        # A head without a weight would be decoded by as chance left it.
+        for weight, head, there in (
+            ("attention_weight", "model.decoder_layers", self.model.decoder_layers),
+            ("transducer_weight", "model.transducer", self.model.transducer),
+        ):
+            if (getattr(self, weight) > 0) != bool(there):
+                raise ValueError(
+                    f"{weight} {getattr(self, weight)} and {head} {there}: a weight above 0 needs "
+                    "the head, and the head needs a weight above 0"
+                )
         for name in ("generated_lips_share", "noisy_lips_share"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} {getattr(self, name)} must be in [0, 1]")

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Literal
 
+from avsr.decode.config import DecodingConfig
 from avsr.models.presets import PresetName
 from avsr.models.presets import preset as model_preset
 from learn2talk.closed_loop import VISUAL_SOURCES, ClosedLoopConfig
 
+ATTENTION_WEIGHT = 0.7  # beside CTC, where a network of a size has a decoder
 Preset = Literal["audio", "video", "audio_visual", "audio_visual_generated"]
 PRESETS: dict[str, dict[str, Any]] = {
     "audio": {"systems": ("audio",)},
@@ -41,7 +43,19 @@ def with_preset(loop: ClosedLoopConfig, preset: Preset) -> ClosedLoopConfig:
 def with_size(loop: ClosedLoopConfig, size: PresetName | None) -> ClosedLoopConfig:
     """``loop`` with the network of a size in place of its model; ``None`` leaves its model.
 
+    A size without an attention decoder is trained and decoded by CTC alone; one with a decoder gets
+    the usual weight for it where the loop has none.
+
     Raises:
         ValueError: another name.
     """
-    return loop if size is None else replace(loop, model=model_preset(size))
+    if size is None:
+        return loop
+    model = model_preset(size)
+    if model.decoder_layers:
+        weight = loop.attention_weight or ATTENTION_WEIGHT
+        return replace(loop, model=model, attention_weight=weight)
+    decoding = loop.decoding
+    if decoding.method == "joint":
+        decoding = DecodingConfig("ctc", beam_size=decoding.beam_size)
+    return replace(loop, model=model, attention_weight=0.0, decoding=decoding)

@@ -58,7 +58,11 @@ def test_every_visual_source_is_compared() -> None:
         ({"generated_lips_share": 1.5}, "generated_lips_share 1.5"),
         ({"generated_lips_share": -0.1}, "generated_lips_share -0.1"),
         ({"noisy_lips_share": 1.1}, "noisy_lips_share 1.1"),
-        ({"attention_weight": 0.3}, "attention_weight 0.3 needs model.decoder_layers"),
+        ({"attention_weight": 0.3}, "attention_weight 0.3 and model.decoder_layers 0"),
+        (
+            {"model": RecognizerConfig(vocabulary_size=2, decoder_layers=1)},
+            "attention_weight 0.0 and model.decoder_layers 1",
+        ),
         ({"transducer_weight": 0.3}, "transducer_weight 0.3 and model.transducer False"),
         (
             {"model": RecognizerConfig(vocabulary_size=2, transducer=True)},

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from avsr.decode.config import DecodingConfig
 from avsr.models.presets import preset
 from learn2talk.closed_loop import ClosedLoopConfig
 from learn2talk.presets import PRESETS, with_preset, with_size
@@ -43,10 +45,15 @@ def test_other_words_are_refused() -> None:
         ClosedLoopConfig(visual_sources=())
 
 
-def test_a_size_replaces_the_model_and_nothing_else() -> None:
+def test_a_size_replaces_the_model_and_fits_its_heads() -> None:
     loop = ClosedLoopConfig(valid_snr_db=-4.0)
     assert with_size(loop, None) is loop
     large = with_size(loop, "large")
     assert large.model == preset("large") and large.valid_snr_db == -4.0
+    assert large.attention_weight == 0.7
+    joint = replace(large, attention_weight=0.9, decoding=DecodingConfig("joint", beam_size=5))
+    assert with_size(joint, "base").attention_weight == 0.9
+    tiny = with_size(joint, "tiny")
+    assert (tiny.attention_weight, tiny.decoding) == (0.0, DecodingConfig("ctc", beam_size=5))
     with pytest.raises(ValueError, match="'huge' is not one of tiny, small, base, large"):
         with_size(loop, "huge")  # type: ignore[arg-type]
