@@ -7,18 +7,17 @@ for all. A stage that finds its result there is skipped, one that was stopped go
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from avsr.data.manifest import is_prepared, load_info, load_prepared
 from avsr.data.noise_bank import NoiseBank, NoiseConfig
 from avsr.evaluate import is_decoded
 from avsr.files import read_json, write_json
-from avsr.training.command import is_launched, launch, use_one_thread
+from avsr.training.command import is_launched, launch_stage, launched_stage, use_one_thread
 from avsr.training.recognizer import is_trained
 from learn2talk.closed_loop import (
     ClosedLoopConfig,
@@ -131,15 +130,15 @@ def run_stages(stage: Stage, recipe: Recipe, script: str) -> None:
     Args:
         stage: one stage, or ``"all"``.
         recipe: what to run.
-        script: the recipe's file. It is started with this process's own arguments and the name of
-            the stage, and must call this function again.
+        script: the recipe's file. It is started with this process's own arguments, and must call
+            this function again.
 
     Raises:
         ValueError: the corpus is not prepared, or what the stage refuses.
         SystemExit: a process of the stage failed; it has said why.
     """
     if is_launched():
-        _work(stage, recipe)
+        _work(cast(Stage, launched_stage(stage)), recipe)
         return
     known = stages_of(recipe.loop)
     if stage != "all" and stage not in known:
@@ -157,5 +156,4 @@ def run_stages(stage: Stage, recipe: Recipe, script: str) -> None:
                 bank = NoiseBank(recipe.noise(), "test")
                 rows = load_prepared(recipe.prepared, "test")
                 mixture_manifest(rows, bank, recipe.out, recipe.loop)
-            options = [one for one in sys.argv[1:] if one != stage]
-            launch([script, name, *options], recipe.num_processes)
+            launch_stage(script, name, recipe.num_processes)

@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
+
+STAGE_VARIABLE = "AVSR_STAGE"
 
 
 def is_launched() -> bool:
@@ -38,18 +40,36 @@ def use_one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def launch(command: Sequence[str], num_processes: int) -> None:
+def launch_stage(script: str, stage: str, num_processes: int) -> None:
+    """Start ``script`` with this process's own words for one stage of it, see :func:`launch`.
+
+    The stage travels in the environment: among the words it could not be told from the value of an
+    option (``audio`` is a stage and a recogniser).
+    """
+    launch([script, *sys.argv[1:]], num_processes, {STAGE_VARIABLE: stage})
+
+
+def launched_stage(stage: str) -> str:
+    """The stage that :func:`launch_stage` started this process for; else ``stage``."""
+    return os.environ.get(STAGE_VARIABLE, stage)
+
+
+def launch(
+    command: Sequence[str], num_processes: int, variables: Mapping[str, str] | None = None
+) -> None:
     """Run ``python command...`` in ``num_processes`` processes and wait.
 
     Args:
         command: script and its arguments, without the interpreter.
         num_processes: 1 runs it plainly.
+        variables: of the environment, beside this process's own.
 
     Raises:
         SystemExit: the command failed; carries its exit code. Its own message is on stderr.
         KeyboardInterrupt: Ctrl-C, after the children have stopped.
     """
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    environment |= variables or {}
     argv = [sys.executable]
     if num_processes == 1:
         environment |= {"RANK": "0", "WORLD_SIZE": "1"}

@@ -10,10 +10,9 @@ encoder, which is the GRID recipe's recogniser's at first. So the GRID recipe mu
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import numpy as np
 import tyro
@@ -30,7 +29,7 @@ from avsr.files import sha256_file
 from avsr.models.whisper_flamingo import WhisperFlamingo, WhisperFlamingoConfig
 from avsr.pretrained.whisper import load_whisper
 from avsr.tables import write_tables
-from avsr.training.command import default_num_processes, is_launched, launch, use_one_thread
+from avsr.training import command
 from avsr.training.loop import TrainConfig, make_accelerator
 from avsr.training.recognizer import (
     ValidationCondition,
@@ -224,8 +223,9 @@ def main(
     config: Annotated[WhisperGridConfig, tyro.conf.arg(name="")] = WhisperGridConfig(),
 ) -> None:
     """Run the recipe, or one of its stages."""
-    if is_launched():
-        use_one_thread()
+    if command.is_launched():
+        command.use_one_thread()
+        stage = cast(Stage, command.launched_stage(stage))
         if stage == "decode":
             decode_stage(config)
         else:
@@ -240,9 +240,10 @@ def main(
         if name == "decode":  # built once, before the processes read it
             bank = NoiseBank(noise_of(config.data), "test")
             mixture_manifest(load_prepared(config.prepared, "test"), bank, config.out, config.loop)
-        wanted = config.processes or default_num_processes(config.loop.audio.batches_per_update)
-        options = [one for one in sys.argv[1:] if one != stage]
-        launch([__file__, name, *options], wanted)
+        wanted = config.processes or command.default_num_processes(
+            config.loop.audio.batches_per_update
+        )
+        command.launch_stage(__file__, name, wanted)
 
 
 if __name__ == "__main__":

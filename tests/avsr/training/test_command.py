@@ -12,7 +12,14 @@ from pathlib import Path
 import pytest
 
 from avsr.training import command
-from avsr.training.command import available_cores, default_num_processes, is_launched, launch
+from avsr.training.command import (
+    available_cores,
+    default_num_processes,
+    is_launched,
+    launch,
+    launch_stage,
+    launched_stage,
+)
 
 
 @pytest.mark.parametrize(
@@ -68,6 +75,22 @@ def test_a_failed_stage_fails_with_its_code(tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as stop:
         launch([script(tmp_path, "sys.exit(7)")], 1)
     assert stop.value.code == 7
+
+
+def test_the_stage_is_told_apart_from_the_options(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`recipe.py audio --loop.systems audio`: no word is lost, and the stage arrives."""
+    stage = script(
+        tmp_path,
+        "from avsr.training.command import launched_stage\n"
+        "Path(sys.argv[1]).write_text(' '.join([launched_stage('all'), *sys.argv[2:]]))",
+    )
+    out = tmp_path / "said"
+    monkeypatch.setattr(sys, "argv", ["recipe.py", str(out), "audio", "--systems", "audio"])
+    launch_stage(stage, "audio", 1)
+    assert out.read_text() == "audio audio --systems audio"
+    assert launched_stage("all") == "all"  # this process was not launched
 
 
 def test_ctrl_c_stops_the_stage_too(tmp_path: Path) -> None:
