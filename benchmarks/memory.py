@@ -99,9 +99,9 @@ def page(report: Mapping[str, Any]) -> str:
         f"Arrow; {factor}x: {large['utterances']} utterances, {large['mib']:.0f} MiB. "
         f"{machine['processor']}, Python {machine['python']}, torch "
         f"{machine['versions']['torch']}, commit `{machine['commit']}`.",
-        "*Allocated* (RssAnon, sampled every 20 ms) is what the process asked for and keeps. *With "
-        "mapped files* (ru_maxrss) adds pages of the memory-mapped corpus, which the system drops "
-        "when others need them and which therefore grow with whatever has been read.",
+        "*Allocated* (RssAnon) is what the process asked for and keeps. *With "
+        "mapped files* (VmRSS) adds pages of the memory-mapped corpus, which the system drops "
+        "when others need them and which therefore grow with whatever has been read. Both are sampled every 20 ms.",
         "\n".join(lines),
         f"```text\n{machine['command']}\n```",
     ]

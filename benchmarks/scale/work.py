@@ -6,7 +6,6 @@ Tasks: train, decode; and, for memory, nothing, training_data, assembly, validat
 from __future__ import annotations
 
 import os
-import resource
 import sys
 import threading
 from collections.abc import Iterator
@@ -147,13 +146,15 @@ def validation(corpus: Path) -> None:
 @contextmanager
 def peak_memory(out: Path) -> Iterator[None]:
     """Write the process's peaks in MiB: what it allocated, and that with mapped file pages."""
-    stop, peak = threading.Event(), [0]
+    # Sampled: ru_maxrss of a child starts at its parent's peak, so it cannot tell them apart.
+    stop, peak = threading.Event(), {"RssAnon": 0, "VmRSS": 0}
 
     def watch() -> None:
         while True:
             for line in Path("/proc/self/status").read_text().splitlines():
-                if line.startswith("RssAnon:"):
-                    peak[0] = max(peak[0], int(line.split()[1]))
+                name, _, value = line.partition(":")
+                if name in peak:
+                    peak[name] = max(peak[name], int(value.split()[0]))
             if stop.wait(0.02):
                 return
 
@@ -164,8 +165,8 @@ def peak_memory(out: Path) -> Iterator[None]:
     finally:
         stop.set()
         watcher.join()
-    total = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB on Linux
-    write_json(out, {"allocated_mib": peak[0] / 1024, "with_mapped_files_mib": total / 1024})
+    mib = {name: kib / 1024 for name, kib in peak.items()}
+    write_json(out, {"allocated_mib": mib["RssAnon"], "with_mapped_files_mib": mib["VmRSS"]})
 
 
 def measured(task: str, corpus: Path, out: Path) -> None:
