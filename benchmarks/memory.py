@@ -101,7 +101,8 @@ def page(report: Mapping[str, Any]) -> str:
         f"{machine['versions']['torch']}, commit `{machine['commit']}`.",
         "*Allocated* (RssAnon) is what the process asked for and keeps. *With "
         "mapped files* (VmRSS) adds pages of the memory-mapped corpus, which the system drops "
-        "when others need them and which therefore grow with whatever has been read. Both are sampled every 20 ms.",
+        "when others need them and which therefore grow with whatever has been read. Both are "
+        "sampled every 20 ms.",
         "\n".join(lines),
         f"```text\n{machine['command']}\n```",
     ]
