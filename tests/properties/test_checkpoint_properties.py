@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from avsr.pretrained.checkpoint_reading import read_checkpoint
@@ -50,6 +50,7 @@ def read(data: bytes, as_settings: bool) -> None:
     changes=st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), max_size=8),
     kept=st.floats(0, 1),
 )
+@example(zipped=False, as_settings=False, changes=[], kept=0.25)
 def test_changed_and_cut_files(
     zipped: bool, as_settings: bool, changes: list[tuple[int, int]], kept: float
 ) -> None:
