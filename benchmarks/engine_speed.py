@@ -25,6 +25,7 @@ from avsr.training.run_folder import provenance  # noqa: E402
 from benchmarks.published.paths import scrubbed  # noqa: E402
 from benchmarks.timing import engine  # noqa: E402
 from benchmarks.timing.clock import Row, as_json, page  # noqa: E402
+from benchmarks.timing.real_data import NoDataError, real_data  # noqa: E402
 
 Part = Literal["sizes", "decoders", "front_ends", "tracking"]
 PARTS: tuple[Part, ...] = ("sizes", "decoders", "front_ends", "tracking")
@@ -64,7 +65,7 @@ def main(
         "sizes": sizes,
         "decoders": lambda: engine.decoders(calls, cores),
         "front_ends": front_ends,
-        "tracking": lambda: engine.tracking(calls, _data()),
+        "tracking": lambda: engine.tracking(calls, real_data()),
     }
     rows: list[Row] = []
     left_out: dict[str, str] = {}
@@ -89,17 +90,6 @@ def main(
     with write_atomically(out / "engine_speed.md") as temporary:
         temporary.write_text(page(report), encoding="utf-8")
     print(page(report))
-
-
-class NoDataError(ValueError):
-    """There is no real data to measure on."""
-
-
-def _data() -> Path:
-    folder = os.environ.get("AVSR_DATA", "")
-    if not folder or not (Path(folder) / "grid" / "s1" / "video").is_dir():
-        raise NoDataError("AVSR_DATA names no folder with grid/s1/video in it")
-    return Path(folder)
 
 
 if __name__ == "__main__":

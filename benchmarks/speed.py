@@ -25,6 +25,7 @@ from avsr.training.run_folder import provenance  # noqa: E402
 from benchmarks.published.paths import scrubbed  # noqa: E402
 from benchmarks.timing import faces, recognition, training  # noqa: E402
 from benchmarks.timing.clock import Row, as_json, page  # noqa: E402
+from benchmarks.timing.real_data import NoDataError, real_data  # noqa: E402
 
 Part = Literal["features", "recogniser", "student", "drawing", "tracking", "training"]
 PARTS: tuple[Part, ...] = (
@@ -60,7 +61,7 @@ def main(
         "recogniser": lambda: recognition.recogniser(calls, recognizer),
         "student": lambda: faces.student(calls, student),
         "drawing": lambda: faces.drawing(calls),
-        "tracking": lambda: faces.tracking(calls, _data()),
+        "tracking": lambda: faces.tracking(calls, real_data()),
         "training": lambda: training.training(calls),
     }
     rows: list[Row] = []
@@ -89,17 +90,6 @@ def main(
     with write_atomically(out / "speed.md") as temporary:
         temporary.write_text(page(report), encoding="utf-8")
     print(page(report))
-
-
-class NoDataError(ValueError):
-    """There is no real data to measure on."""
-
-
-def _data() -> Path:
-    folder = os.environ.get("AVSR_DATA", "")
-    if not folder or not (Path(folder) / "grid" / "s1" / "video").is_dir():
-        raise NoDataError("AVSR_DATA names no folder with grid/s1/video in it")
-    return Path(folder)
 
 
 if __name__ == "__main__":

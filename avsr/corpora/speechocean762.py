@@ -9,6 +9,12 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+from avsr.data.noise_bank import NoiseConfig, NoiseSplit, recorded_under, split_talkers
+
+# Recorded ambience by split; coffee-shop is heard by no network before the test.
+TRAIN_AMBIENCE = ("birds", "boat", "city", "fireplace", "rain", "storm")
+VALID_AMBIENCE = ("waves", "summer-night")
+TEST_AMBIENCE = ("coffee-shop",)
 LISTS: dict[str, str] = {"train": "train_adult.tsv", "test": "test_adult.tsv"}
 
 
@@ -57,3 +63,27 @@ def speechocean_pool(root: Path | str, part: str = "train") -> list[tuple[Path, 
     if not pool:
         raise ValueError(f"{table}: lists no recording; copy it again")
     return sorted(pool, key=lambda entry: entry[0].name)
+
+
+def ambience_and_babble(root: Path) -> NoiseConfig:
+    """Noise of the GRID recipes by split; no file and no talker is in two splits.
+
+    Args:
+        root: the data folder, with ``noise/`` (recorded ambience) and ``speechocean762/`` (voices).
+
+    Raises:
+        ValueError: a missing folder or list; the message names it.
+    """
+    ambience = recorded_under(root / "noise", root)
+    talkers = split_talkers(speechocean_pool(root / "speechocean762"), root, (40, 12, 15))
+
+    def part(index: int, names: tuple[str, ...], *made: str) -> NoiseSplit:
+        recorded = tuple(ambience[name] for name in names)
+        return NoiseSplit(types=(*names, *made), recorded=recorded, talkers=talkers[index])
+
+    return NoiseConfig(
+        root=root,
+        train=part(0, TRAIN_AMBIENCE, "white", "pink", "babble_2", "babble_4", "babble_8"),
+        valid=part(1, VALID_AMBIENCE, "babble_4", "babble_8"),
+        test=part(2, TEST_AMBIENCE, "babble_2", "babble_4", "babble_8"),
+    )

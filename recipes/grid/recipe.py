@@ -19,14 +19,8 @@ import tyro
 
 from avsr.command_line import run_command
 from avsr.corpora.grid import prepare
-from avsr.corpora.speechocean762 import speechocean_pool
+from avsr.corpora.speechocean762 import ambience_and_babble
 from avsr.data.manifest import is_prepared
-from avsr.data.noise_bank import (
-    NoiseConfig,
-    NoiseSplit,
-    recorded_under,
-    split_talkers,
-)
 from avsr.files import read_json
 from avsr.models.recognizer import RecognizerConfig
 from avsr.report import ReportText
@@ -35,11 +29,6 @@ from avsr.training.loop import TrainConfig
 from learn2talk.closed_loop import ClosedLoopConfig
 from learn2talk.closed_loop_report import score_run, write_run_report
 from learn2talk.stages import Recipe, Stage, run_stages
-
-# Recorded ambience by split; coffee-shop is heard by no network before the test.
-TRAIN_AMBIENCE = ("birds", "boat", "city", "fireplace", "rain", "storm")
-VALID_AMBIENCE = ("waves", "summer-night")
-TEST_AMBIENCE = ("coffee-shop",)
 
 
 def _training(max_updates: int, validate_every: int, learning_rate: float = 1.2e-3) -> TrainConfig:
@@ -99,23 +88,6 @@ class GridConfig:
         return self.processes or default_num_processes(self.loop.pretrain.batches_per_update)
 
 
-def noise_of(root: Path) -> NoiseConfig:
-    """Noise by split: ambience files and babble talkers, no file and no talker in two splits."""
-    ambience = recorded_under(root / "noise", root)
-    talkers = split_talkers(speechocean_pool(root / "speechocean762"), root, (40, 12, 15))
-
-    def part(index: int, names: tuple[str, ...], *made: str) -> NoiseSplit:
-        recorded = tuple(ambience[name] for name in names)
-        return NoiseSplit(types=(*names, *made), recorded=recorded, talkers=talkers[index])
-
-    return NoiseConfig(
-        root=root,
-        train=part(0, TRAIN_AMBIENCE, "white", "pink", "babble_2", "babble_4", "babble_8"),
-        valid=part(1, VALID_AMBIENCE, "babble_4", "babble_8"),
-        test=part(2, TEST_AMBIENCE, "babble_2", "babble_4", "babble_8"),
-    )
-
-
 def prepare_stage(config: GridConfig) -> None:
     """Raw video to crops and lips; the recipe's only stage that needs MediaPipe."""
     if not is_prepared(config.prepared):
@@ -130,7 +102,7 @@ def prepare_stage(config: GridConfig) -> None:
 
 def report_stage(config: GridConfig) -> None:
     """Hypotheses to results.json, table, plot and page."""
-    noise = noise_of(config.root)
+    noise = ambience_and_babble(config.root)
     corpus = read_json(config.prepared / "corpus.json")
     notes = (
         "GRID s1 is one speaker with 51 words and a closed grammar; training and test sentences "
@@ -165,7 +137,7 @@ def main(
         prepared=config.prepared,
         loop=config.loop,
         num_processes=config.num_processes,
-        noise=lambda: noise_of(config.root),
+        noise=lambda: ambience_and_babble(config.root),
         prepare=lambda: prepare_stage(config),
         report=lambda: report_stage(config),
     )

@@ -18,12 +18,12 @@ import numpy as np
 import tyro
 
 from avsr.command_line import run_command
-from avsr.corpora.speechocean762 import speechocean_pool
+from avsr.corpora.speechocean762 import ambience_and_babble
 from avsr.data.augment import AugmentConfig
 from avsr.data.dataset import TrainingDataset
 from avsr.data.manifest import load_info, load_prepared
 from avsr.data.mixtures import random_mixture
-from avsr.data.noise_bank import NoiseBank, NoiseConfig, NoiseSplit, recorded_under, split_talkers
+from avsr.data.noise_bank import NoiseBank
 from avsr.evaluate_whisper import WhisperSystem, decode_whispers
 from avsr.files import sha256_file
 from avsr.models.whisper_flamingo import WhisperFlamingo, WhisperFlamingoConfig
@@ -44,10 +44,6 @@ from learn2talk.closed_loop_report import score_run
 
 Stage = Literal["audio", "audio_visual", "decode", "report", "all"]
 STREAMS = {"audio": ("audio",), "audio_visual": ("audio", "crops")}
-# As in the GRID recipe: coffee-shop is heard by no network before the test.
-TRAIN_AMBIENCE = ("birds", "boat", "city", "fireplace", "rain", "storm")
-VALID_AMBIENCE = ("waves", "summer-night")
-TEST_AMBIENCE = ("coffee-shop",)
 
 
 def _training(max_updates: int, validate_every: int, learning_rate: float) -> TrainConfig:
@@ -96,23 +92,6 @@ class WhisperGridConfig:
         return self.grid / "prepared"
 
 
-def noise_of(root: Path) -> NoiseConfig:
-    """Noise by split: ambience files and babble talkers, no file and no talker in two splits."""
-    ambience = recorded_under(root / "noise", root)
-    talkers = split_talkers(speechocean_pool(root / "speechocean762"), root, (40, 12, 15))
-
-    def part(index: int, names: tuple[str, ...], *made: str) -> NoiseSplit:
-        recorded = tuple(ambience[name] for name in names)
-        return NoiseSplit(types=(*names, *made), recorded=recorded, talkers=talkers[index])
-
-    return NoiseConfig(
-        root=root,
-        train=part(0, TRAIN_AMBIENCE, "white", "pink", "babble_2", "babble_4", "babble_8"),
-        valid=part(1, VALID_AMBIENCE, "babble_4", "babble_8"),
-        test=part(2, TEST_AMBIENCE, "babble_2", "babble_4", "babble_8"),
-    )
-
-
 def first_network(stage: str, config: WhisperGridConfig) -> tuple[WhisperFlamingo, dict[str, str]]:
     """Whisper as published; for the second step as fine-tuned, frozen, with the GRID encoder."""
     if stage == "audio":
@@ -131,7 +110,7 @@ def train_stage(stage: str, config: WhisperGridConfig) -> None:
     settings, loop = config.loop.training_of(stage), config.loop
     if is_trained(config.out / stage, settings):
         return
-    noise = noise_of(config.data)
+    noise = ambience_and_babble(config.data)
     accelerator = make_accelerator(settings)
     model, info = first_network(stage, config)
     _, tokenizer = load_whisper(config.checkpoint)
@@ -179,7 +158,7 @@ def train_stage(stage: str, config: WhisperGridConfig) -> None:
 def decode_stage(config: WhisperGridConfig) -> None:
     """This process's share of the test sentences, both systems, every mixture."""
     rows = load_prepared(config.prepared, "test")
-    bank = NoiseBank(noise_of(config.data), "test")
+    bank = NoiseBank(ambience_and_babble(config.data), "test")
     manifest = mixture_manifest(rows, bank, config.out, config.loop)
     weights = {name: config.out / name / "best.safetensors" for name in STREAMS}
     facts = {"beam_size": config.beam_size, "mixtures_sha256": manifest.sha256}
@@ -207,7 +186,7 @@ def report_stage(config: WhisperGridConfig) -> None:
     results = score_run(
         config.prepared,
         config.out,
-        noise_of(config.data),
+        ambience_and_babble(config.data),
         config.loop,
         corpus="GRID s1",
         synthetic=False,
@@ -238,7 +217,7 @@ def main(
             report_stage(config)
             continue
         if name == "decode":  # built once, before the processes read it
-            bank = NoiseBank(noise_of(config.data), "test")
+            bank = NoiseBank(ambience_and_babble(config.data), "test")
             mixture_manifest(load_prepared(config.prepared, "test"), bank, config.out, config.loop)
         wanted = config.processes or command.default_num_processes(
             config.loop.audio.batches_per_update
