@@ -127,6 +127,9 @@ class ClosedLoopConfig:
         )
     )
     model: RecognizerConfig = field(default_factory=lambda: RecognizerConfig(vocabulary_size=2))
+    # A trained recogniser (file, published folder, owner/name) that all go on from, in place of the
+    # first phase. Its vocabulary is kept; heads and streams may differ, sizes not.
+    initial: str | None = None
     # Folder or hub id of a wav2vec 2.0, HuBERT, WavLM or Whisper, in place of our audio encoder.
     speech_encoder: str | None = None
     speech_encoder_trained: bool = False  # fine-tuned too; False keeps it as it is
@@ -194,7 +197,8 @@ class ClosedLoopConfig:
     @property
     def trained(self) -> tuple[str, ...]:
         """The networks to train, in their order."""
-        first = ("pretrain", "audio_visual") if self.is_fused else ()
+        fused = ("audio_visual",) if self.initial is not None else FUSED
+        first = fused if self.is_fused else ()
         return (*first, *(name for name in self.systems if name != "audio_visual"))
 
     def training_of(self, system: str) -> TrainConfig:
@@ -249,12 +253,17 @@ def train_motion(prepared: Path, run: Path, config: ClosedLoopConfig) -> dict[st
 
 
 def make_tokenizer(
-    rows: datasets.Dataset, vocabulary_size: int, prepared: Path | None = None
+    rows: datasets.Dataset,
+    vocabulary_size: int,
+    prepared: Path | None = None,
+    initial: str | None = None,
 ) -> Tokenizer:
-    """The prepared corpus's SentencePiece model, else one of the training texts.
+    """The SentencePiece model of ``initial`` or of the prepared corpus, else one of the texts.
 
     It is the same on every process, as training is exact.
     """
+    if initial is not None:
+        return load_recognizer(initial)[1]
     path = None if prepared is None else prepared / "tokenizer.model"
     if path is not None and path.is_file():
         return Tokenizer(path.read_bytes())
@@ -369,8 +378,9 @@ def train_system(
 ) -> Path:
     """Train one of ``config.trained``; returns its best weights.
 
-    Beside ``"audio_visual"`` recognisers go on from ``pretrain``, which must be trained. Utterances
-    that CTC cannot learn are left out and listed in ``<name>.skipped.jsonl``.
+    They go on from ``config.initial`` where it is given; else, beside ``"audio_visual"``, from
+    ``pretrain``, which must be trained. Utterances that CTC cannot learn are left out and listed in
+    ``<name>.skipped.jsonl``.
 
     Raises:
         ValueError: another name, or what training refuses.
@@ -379,14 +389,14 @@ def train_system(
     check_disjoint(noise)
     if is_trained(run / name, settings):
         return run / name / "best.safetensors"
-    initial = None
-    if name in ("audio_visual", "audio") and config.is_fused:
+    initial: str | Path | None = config.initial
+    if initial is None and name in ("audio_visual", "audio") and config.is_fused:
         initial = run / "pretrain" / "best.safetensors"
         if not is_trained(run / "pretrain", config.pretrain):
             raise ValueError(f"{initial.parent}: is not trained to its end; run stage pretrain")
     accelerator = make_accelerator(settings)
     rows, valid = load_prepared(prepared, "train"), load_prepared(prepared, "valid")
-    tokenizer = make_tokenizer(rows, config.vocabulary_size, prepared)
+    tokenizer = make_tokenizer(rows, config.vocabulary_size, prepared, config.initial)
     augment = config.pretrain_augment if name == "pretrain" else config.augment
     rows, skipped = learnable(rows, tokenizer, 1.0 - augment.stretch)
     if accelerator.is_main_process and skipped:
@@ -466,7 +476,7 @@ def train_texts(prepared: Path, run: Path, config: ClosedLoopConfig) -> Path:
     if is_trained(folder, settings):
         return folder / "best.safetensors"
     rows = load_prepared(prepared, "train")
-    tokenizer = make_tokenizer(rows, config.vocabulary_size, prepared)
+    tokenizer = make_tokenizer(rows, config.vocabulary_size, prepared, config.initial)
     info = {"corpus_sha256": sha256_file(prepared / "corpus.json")}
     texts, further = list(rows["text"]), config.language_model_texts
     if further is not None:

@@ -30,6 +30,7 @@ from avsr.training.loop import Examples, TrainConfig, train
 from avsr.training.recognizer_loss import RecognizerLoss, TrainedForward
 from avsr.training.run_folder import load_model, same_run, save_model, write_run_info
 from avsr.training.seed import seed_everything
+from avsr.training.warm_start import start_from
 from avsr.weights import fill, one_line
 
 if TYPE_CHECKING:
@@ -227,7 +228,7 @@ def train_recognizer(
     attention_weight: float = 0.0,
     transducer_weight: float = 0.0,
     chunk_training: ChunkTrainingConfig = NO_CHUNKS,
-    initial: Path | None = None,
+    initial: Path | str | None = None,
     speech_weights: Mapping[str, Tensor] | None = None,
 ) -> Path:
     """Train, keep the best by ``wer`` of ``validate``; returns the path of its weights.
@@ -247,12 +248,13 @@ def train_recognizer(
         attention_weight: see :class:`RecognizerLoss`; above 0 it needs a decoder in the config.
         transducer_weight: see :class:`RecognizerLoss`; above 0 it needs a transducer in the config.
         chunk_training: attention in chunks of drawn sizes; it needs a causal network.
-        initial: a recogniser's file whose weights training starts from, ``None`` from chance.
+        initial: a recogniser's file whose weights training starts from, ``None`` from chance; see
+            :func:`avsr.training.warm_start.start_from` for what may differ.
         speech_weights: of the config's pretrained speech encoder, as
             :func:`avsr.pretrained.speech_encoders.load_speech_encoder` gives them.
 
     Raises:
-        ValueError: ``initial`` has another shape or vocabulary; what training refuses.
+        ValueError: ``initial`` does not fit; what training refuses.
     """
     batch_loss = RecognizerLoss(frame_weight, attention_weight, transducer_weight=transducer_weight)
     if attention_weight > 0 and not model_config.decoder_layers:
@@ -276,13 +278,19 @@ def train_recognizer(
         model.encoders["audio"].backbone.load_state_dict(speech_weights)  # type: ignore[union-attr]
     if initial is not None:
         start, words = load_recognizer(initial)
-        if start.config != model.config or words.model != tokenizer.model:
+        if words.model != tokenizer.model:
             raise ValueError(
-                f"{initial}: its shape or vocabulary is not that of the network to train; "
-                "train it again with the same model settings, or start from nothing"
+                f"{initial}: has another vocabulary than the texts to train on; prepare them with "
+                "this recogniser's, or start from nothing"
             )
-        model.load_state_dict(start.state_dict())
-        info = {**info, "initial_sha256": sha256_file(initial)}
+        taken = start_from(model, start, initial)
+        if accelerator.is_main_process:
+            print(f"{run_folder}: starts from {initial}: {taken}", flush=True)
+        info = {
+            **info,
+            "initial_sha256": sha256_file(recognizer_file(initial)),
+            "initial_taken": str(taken),
+        }
     counts: dict[str, int] = {}
     if isinstance(examples, TrainingDataset):
         total, left_out = len(examples), examples.leave_out_untrainable(tokenizer)
