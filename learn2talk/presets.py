@@ -8,6 +8,7 @@ from typing import Any, Literal
 from avsr.decode.config import DecodingConfig
 from avsr.models.presets import PresetName
 from avsr.models.presets import preset as model_preset
+from avsr.training.recognizer import load_recognizer
 from learn2talk.closed_loop import VISUAL_SOURCES, ClosedLoopConfig
 
 ATTENTION_WEIGHT = 0.7  # beside CTC, where a network of a size has a decoder
@@ -59,3 +60,26 @@ def with_size(loop: ClosedLoopConfig, size: PresetName | None) -> ClosedLoopConf
     if decoding.method == "joint":
         decoding = DecodingConfig("ctc", beam_size=decoding.beam_size)
     return replace(loop, model=model, attention_weight=0.0, decoding=decoding)
+
+
+def with_recognizer(loop: ClosedLoopConfig, recognizer: str | None) -> ClosedLoopConfig:
+    """``loop`` that goes on from a trained recogniser, with its shape; ``None`` leaves it alone.
+
+    An attention decoder is trained on, with the usual weight where the loop has none, and decodes
+    with CTC; a transducer only where the loop has a weight for it.
+
+    Raises:
+        ValueError: not a recogniser.
+    """
+    if recognizer is None:
+        return loop
+    model = load_recognizer(recognizer)[0].config
+    model = replace(model, transducer=loop.transducer_weight > 0)
+    weight, decoding = 0.0, loop.decoding
+    if model.decoder_layers:
+        weight = loop.attention_weight or ATTENTION_WEIGHT
+        if decoding.method == "ctc":
+            decoding = DecodingConfig("joint", beam_size=decoding.beam_size)
+    return replace(
+        loop, initial=recognizer, model=model, attention_weight=weight, decoding=decoding
+    )

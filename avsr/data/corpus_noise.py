@@ -87,12 +87,15 @@ def noise_of_corpus(folder: Path) -> NoiseConfig:
     """Noise by split of a folder that the functions above filled; no source serves two splits.
 
     Train, valid and test get 60, 20 and 20 % of the talkers and of the recordings, at least one
-    each. Training hears white and pink noise, too; pink noise is in the test.
+    each. Training hears white and pink noise, too; pink noise is in the test. A folder without
+    talkers gives no babble.
     """
     pool = [(path, path.parent.name) for path in sorted(folder.glob("talkers/*/*.wav"))]
     people = len({speaker for _, speaker in pool})
     held_out = max(1, people // 5)
-    talkers = split_talkers(pool, folder, (people - 2 * held_out, held_out, held_out))
+    talkers: tuple[tuple[TalkerFile, ...], ...] = ((), (), ())
+    if people:
+        talkers = split_talkers(pool, folder, (people - 2 * held_out, held_out, held_out))
     recordings = (folder / "recorded").is_dir()
     recorded = recorded_by_split(folder) if recordings else ((), (), ())
 
