@@ -32,9 +32,9 @@ from avsr.decode.ctc import ctc_prefix_beam  # noqa: E402
 from avsr.decode.live import LiveConfig, LiveText  # noqa: E402
 from avsr.files import sha256_file, write_atomically, write_json  # noqa: E402
 from avsr.live import LiveRecognizer  # noqa: E402
-from avsr.metrics import corpus_errors, word_errors  # noqa: E402
+from avsr.metrics import Score, clustered_bootstrap, corpus_errors, word_errors  # noqa: E402
 from avsr.models.recognizer import Recognizer  # noqa: E402
-from avsr.schema import ErrorCounts, Modality  # noqa: E402
+from avsr.schema import Modality  # noqa: E402
 from avsr.text import Tokenizer, normalise  # noqa: E402
 from avsr.training.command import use_one_thread  # noqa: E402
 from avsr.training.recognizer import load_recognizer, plain_example  # noqa: E402
@@ -61,7 +61,7 @@ class Measured:
     modality: Modality
     chunk_frames: int | None
     latency_ms: float | None
-    errors: ErrorCounts
+    scores: list[Score]  # one a sentence
     compute_ms: list[float]  # of each chunk, or of each whole sentence
 
 
@@ -151,7 +151,7 @@ def whole(
     beam_size: int,
 ) -> Measured:
     """Full attention over each sentence, from features to text."""
-    counts, times = [], []
+    scored, times = [], []
     for row in rows:
         example = plain_example(row, STREAMS[modality], num_mels=model.config.num_mels)
         batch = collate([example])
@@ -159,8 +159,13 @@ def whole(
         scores = model(batch)[0].float().log_softmax(-1).numpy()
         text = tokenizer.decode(ctc_prefix_beam(scores, beam_size)[0][0])
         times.append(1000 * (time.perf_counter() - started))
-        counts.append(word_errors(reference=normalise(row["text"]), hypothesis=text))
-    return Measured(network, modality, None, None, corpus_errors(counts), times)
+        scored.append(_score(row, text))
+    return Measured(network, modality, None, None, scored, times)
+
+
+def _score(row: Mapping[str, Any], text: str) -> Score:
+    errors = word_errors(reference=normalise(row["text"]), hypothesis=text)
+    return Score(row["utterance_id"], row["speaker_id"], "none", None, None, errors)
 
 
 def streamed(
@@ -172,17 +177,14 @@ def streamed(
     config: LiveConfig,
 ) -> Measured:
     """Each sentence through the live recogniser, a frame of 40 ms at a time."""
-    counts, latency_ms = [], 0.0
+    scored, latency_ms = [], 0.0
     times: list[float] = []
     for row in rows:
         live = LiveRecognizer(model, tokenizer, modality, config)
         latency_ms = live.latency_ms
         said = push_row(live, row, modality, times)
-        text = said[-1].text if said else ""
-        counts.append(word_errors(reference=normalise(row["text"]), hypothesis=text))
-    return Measured(
-        network, modality, config.chunk_frames, latency_ms, corpus_errors(counts), times
-    )
+        scored.append(_score(row, said[-1].text if said else ""))
+    return Measured(network, modality, config.chunk_frames, latency_ms, scored, times)
 
 
 def push_row(
@@ -205,13 +207,14 @@ def push_row(
 
 def as_row(one: Measured) -> dict[str, Any]:
     """Figures of a row, for the JSON file."""
+    errors = corpus_errors(score.errors for score in one.scores)
     return {
         "network": one.network,
         "modality": one.modality,
         "chunk_frames": one.chunk_frames,
         "algorithmic_latency_ms": one.latency_ms,
-        "wer": one.errors.rate,
-        "errors": asdict(one.errors),
+        "wer": asdict(clustered_bootstrap(one.scores, seed=0, num_resamples=2000)),
+        "errors": asdict(errors),
         "compute_median_ms": statistics.median(one.compute_ms) if one.compute_ms else None,
         "compute_95_ms": float(np.percentile(one.compute_ms, 95)) if one.compute_ms else None,
         "timed": len(one.compute_ms),
@@ -256,9 +259,14 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
         ]
         lines.append(
             f"| {row['network']} | {row['modality']} | {chunk} | {waits} "
-            f"| {100 * row['wer']:.1f} % | {times[0]} | {times[1]} |"
+            f"| {_percent(row['wer'])} | {times[0]} | {times[1]} |"
         )
     return "\n".join(lines)
+
+
+def _percent(interval: Mapping[str, Any]) -> str:
+    value, low, high = (100 * interval[name] for name in ("value", "low", "high"))
+    return f"{value:.1f} [{low:.1f}, {high:.1f}] %"
 
 
 if __name__ == "__main__":
