@@ -6,9 +6,10 @@ vectors and a feed-forward module, each behind a tanh gate that starts at 0, so 
 starts as the Whisper that it was built from. Training has two steps: Whisper on noisy sound, then,
 Whisper frozen, the gated layers and the visual encoder.
 
-Ours differs in four things: the visual encoder is a trained recogniser's (the paper's is AV-HuBERT
+Ours differs in five things: the visual encoder is a trained recogniser's (the paper's is AV-HuBERT
 large), its vectors get Whisper's sinusoids of the same instants, so that eye and ear share one time
-axis, an utterance without a visible mouth is exactly Whisper's, and the gates move faster.
+axis, the new attention starts as a copy of Whisper's, an utterance without a visible mouth is
+exactly Whisper's, and the gates move faster.
 """
 
 # B batch, T frames at 25 fps, N = 2 T audio vectors, U tokens, D Whisper's width, V vocabulary
@@ -123,6 +124,16 @@ class WhisperFlamingo(nn.Module):
                     f"the recogniser's {prefix[:-1]} does not fit the visual encoder ({error}); "
                     "give the recogniser's width, heads, layers, kernel and channels"
                 ) from error
+
+    def take_whispers_attention(self) -> None:
+        """Let the new layers look at the mouth as Whisper's own look at the sound.
+
+        Eye and ear share one time axis, so what a decoder layer has learned of where to look holds
+        for both; only ``to_whisper`` has to learn to speak as the sound's vectors do.
+        """
+        for gate, layer in zip(self.gates, self.whisper.decoder.layers, strict=True):
+            gate.attention.load_state_dict(layer.encoder_attn.state_dict())  # type: ignore[union-attr]
+            gate.attention_norm.load_state_dict(layer.encoder_attn_layer_norm.state_dict())  # type: ignore[union-attr]
 
     def freeze_whisper(self) -> None:
         """The second step of training: Whisper stays as it is."""

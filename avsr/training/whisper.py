@@ -49,6 +49,7 @@ def with_view(tuned: WhisperFlamingo, reader: Recognizer, visual: Stream) -> Whi
     )
     model.whisper.load_state_dict(tuned.whisper.state_dict())
     model.take_visual_encoder(reader.state_dict())
+    model.take_whispers_attention()
     model.freeze_whisper()
     return model
 

@@ -68,12 +68,11 @@ class WhisperGridConfig:
     loop: ClosedLoopConfig = field(
         default_factory=lambda: ClosedLoopConfig(
             audio=_training(120, 60, 1e-4),
-            audio_visual=_training(240, 80, 8e-4),
+            audio_visual=_training(480, 80, 8e-4),
             augment=AugmentConfig(stretch=0.05, time_masks=0),
             training_snr_db=(-10.0, 10.0),
             noise_types=("babble_4", "coffee-shop"),
             snrs_db=(-5.0,),
-            noise_seeds=(0,),
         )
     )
     """Training of the two steps and noise protocol; what concerns lips and CTC is not used."""

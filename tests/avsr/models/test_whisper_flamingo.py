@@ -138,6 +138,23 @@ def test_the_second_step_leaves_whisper_alone() -> None:
     assert without == []
 
 
+@torch.no_grad()
+def test_the_new_attention_starts_as_whispers() -> None:
+    """Fed the sound's own vectors, an open gate gives what Whisper's cross-attention gives."""
+    model = build("crops")
+    model.take_whispers_attention()
+    gate: Any = model.gates[0]
+    layer: Any = model.whisper.decoder.layers[0]
+    x, memory = torch.randn(1, 3, SMALL.whisper.width), torch.randn(1, 5, SMALL.whisper.width)
+    mask = torch.ones(1, 1, 1, 5, dtype=torch.bool)
+    gate.attention_gate.fill_(10.0)  # tanh of it is 1
+    seen = gate(x, gate.attention.keys_values(memory), mask)
+    heard = layer.encoder_attn(
+        layer.encoder_attn_layer_norm(x), layer.encoder_attn.keys_values(memory), mask
+    )
+    torch.testing.assert_close(seen, x + heard)
+
+
 def test_closed_gates_can_open() -> None:
     """At 0 the layers behind the gates get no gradient, but the gates do."""
     model, batch = build("lips"), make_batch([6])
