@@ -132,7 +132,7 @@ MEASURES: dict[str, Measure] = {
         "mm/s",
         "lips",
         "near the truth",
-        "mean lip speed where the sound is 40 dB under its loudest",
+        "mean lip speed where the sound is 30 dB under its loudest",
     ),
 }
 

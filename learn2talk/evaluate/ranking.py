@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from learn2talk.evaluate.faces import SHIFTS
@@ -14,35 +14,42 @@ SHIFTED = tuple(f"truth_shifted_{shift:+d}" for shift in SHIFTS)
 _EQUAL = 1e-9  # relative
 
 
-def rank(values: Mapping[str, float | None], better: Better) -> dict[str, Any]:
+def rank(
+    values: Mapping[str, float | None],
+    better: Better,
+    *,
+    like_truth: Collection[str] = (),
+    like_student: Collection[str] = (),
+) -> dict[str, Any]:
     """Order of the faces by one metric, and whether it makes sense.
 
-    A metric ranks the controls where the truth is better than each of them and where a longer
-    shift of the truth is never better than a shorter one. Whether the student stands between the
-    truth and a control is told apart: a student can be bad, and its metric good. Point values are
-    compared; intervals of the differences stand in `student_minus_control`.
+    A metric ranks the controls where the truth is surely better than each that has a value, and
+    where a longer shift of the truth is never better than a shorter one. Whether the student
+    stands between the truth and a control is told apart: a student can be bad and its metric good.
 
     Args:
-        values: face to figure, None where it has none; "truth", "student", the controls.
+        values: face to figure, None where it has none: "truth", "student", the controls.
         better: which way is better.
+        like_truth, like_student: controls whose paired difference to the truth, to the student,
+            has an interval that holds 0.
     """
     truth = values.get("truth")
     if truth is None:
-        return {"ranks_controls": None, "order": [], "words": "the truth has no value here"}
+        return {"ranks_controls": None, "order": [], "words": "The truth has no value here."}
     worse = {name: _badness(value, better, truth) for name, value in values.items()}
     known = {name: bad for name, bad in worse.items() if bad is not None}
-    order = sorted(known, key=lambda name: known[name])
     told = [name for name in (*CONTROLS, *SHIFTED) if name in known]
     blind = [name for name in told if not _less(known["truth"], known[name])]
+    unsure = [name for name in told if name in like_truth and name not in blind]
     turned = _turned_shifts(known)
-    sentences = [_controls_sentence(blind, turned, better)]
+    sentences = [_controls_sentence(told, blind, unsure, turned, better)]
     unknown = [name for name in values if worse[name] is None]
     if unknown:
         sentences.append(f"No value for {_and(unknown)}.")
-    sentences.append(_student_sentence(known))
+    sentences.append(_student_sentence(known, like_student))
     return {
-        "ranks_controls": not blind and not turned,
-        "order": order,
+        "ranks_controls": None if not told else not (blind or unsure or turned),
+        "order": sorted(known, key=lambda name: known[name]),
         "words": " ".join(sentences),
     }
 
@@ -76,33 +83,39 @@ def _turned_shifts(known: Mapping[str, float]) -> list[str]:
     return turned
 
 
-def _controls_sentence(blind: list[str], turned: list[str], better: Better) -> str:
-    note = ", by definition" if better == "near the truth" else ""
-    if not blind and not turned:
-        return f"Ranks the controls: the truth is first{note}, and a longer shift is worse."
+def _controls_sentence(
+    told: list[str], blind: list[str], unsure: list[str], turned: list[str], better: Better
+) -> str:
+    if not told:
+        return "No control has a value."
     parts = []
     if blind:
         parts.append(f"the truth is not better than {_and(blind)}")
+    if unsure:
+        parts.append(f"the truth is not surely better than {_and(unsure)}")
     if turned:
         parts.append(f"it puts {_and(turned)}")
-    return f"Does not rank the controls: {'; '.join(parts)}."
+    if parts:
+        return f"Does not rank the controls: {'; '.join(parts)}."
+    note = " (by definition)" if better == "near the truth" else ""
+    return f"Ranks the controls: the truth is first{note}, and a longer shift is worse."
 
 
-def _student_sentence(known: Mapping[str, float]) -> str:
+def _student_sentence(known: Mapping[str, float], like_student: Collection[str]) -> str:
     if "student" not in known:
-        return "The student has no place."
+        return "The student has no value."
     mine = known["student"]
-    before = [name for name in CONTROLS if name in known and _less(mine, known[name])]
-    behind = [name for name in CONTROLS if name in known and not _less(mine, known[name])]
     place = "behind the truth" if _less(known["truth"], mine) else "not behind the truth"
-    return (
-        f"The student is {place}, better than {_and(before)}"
-        + (f", not better than {_and(behind)}" if behind else "")
-        + "."
-    )
+    there = [name for name in CONTROLS if name in known]
+    alike = [name for name in there if name in like_student or mine == known[name]]
+    before = [name for name in there if name not in alike and _less(mine, known[name])]
+    behind = [name for name in there if name not in alike and name not in before]
+    parts = [f"The student is {place}"]
+    parts += [f"better than {_and(before)}"] if before else []
+    parts += [f"not surely different from {_and(alike)}"] if alike else []
+    parts += [f"worse than {_and(behind)}"] if behind else []
+    return ", ".join(parts) + "."
 
 
 def _and(names: list[str]) -> str:
-    if not names:
-        return "no control"
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

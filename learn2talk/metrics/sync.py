@@ -202,8 +202,9 @@ def speech_mesh_window_score(
         audio, motion, window_mask: as in `speech_mesh_score`.
         stride: windows from one to the next; the window's length leaves no overlap.
     """
-    mask = np.ones(len(motion), dtype=bool) if window_mask is None else window_mask
-    audio, motion = _usable(audio[::stride], motion[::stride], mask[::stride])
+    _check_embeddings(audio, motion)
+    mask = None if window_mask is None else window_mask[::stride]
+    audio, motion = _usable(audio[::stride], motion[::stride], mask)
     return float((audio * motion).sum(axis=1).mean()) if len(audio) else float("nan")
 
 

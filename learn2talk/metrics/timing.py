@@ -32,7 +32,7 @@ def lip_correlation(*, reference: Array, prediction: Array) -> float:
     NaN where one of the gaps never changes (a still face has no correlation).
     """
     check_pair(prediction, reference)
-    real, made = lip_gap_mm(reference), lip_gap_mm(prediction)
+    real, made = (lip_gap_mm(lips.astype(np.float64)) for lips in (reference, prediction))
     real, made = real - real.mean(), made - made.mean()
     scale = float(np.sqrt(np.square(real).sum() * np.square(made).sum()))
     # Rounding leaves a still gap with a tiny spread that correlates with anything.
@@ -194,7 +194,7 @@ class SpeechLipCorrelation:
     """Pearson correlation in [-1, 1]; NaN where nothing varies."""
     clips: int
     left_out: int
-    """Clips of identities with one clip or without any spread, which have no z-score."""
+    """Clips without an intensity, or of identities with one clip or no spread: no z-score."""
 
 
 def intensity_columns(
@@ -203,7 +203,7 @@ def intensity_columns(
     """Columns (C, 6) of :func:`learn2talk.metrics.pooling.correlation` for SLCC, and who counts.
 
     Args:
-        lip, speech: float (C,), lip and speech intensity of each clip.
+        lip, speech: float (C,), lip and speech intensity of each clip; NaN leaves the clip out.
         identities: C names; each name's clips get mean 0 and deviation 1 (divisor n - 1).
 
     Returns:
@@ -218,11 +218,13 @@ def intensity_columns(
             "one of each a clip"
         )
     names = np.asarray(identities)
-    scores = np.full((2, len(names)), np.nan)
+    both = np.stack([lip, speech]).astype(np.float64)
+    known = ~np.isnan(both).any(axis=0)
+    scores = np.full(both.shape, np.nan)
     for name in np.unique(names):
-        mine = names == name
-        for row, values in enumerate((np.asarray(lip), np.asarray(speech))):
-            own = values[mine].astype(np.float64)
+        mine = (names == name) & known
+        for row, values in enumerate(both):
+            own = values[mine]
             spread = own.std(ddof=1) if len(own) > 1 else 0.0
             if spread > 1e-9 * max(1e-9, float(np.abs(own).max())):
                 scores[row, mine] = (own - own.mean()) / spread
