@@ -21,6 +21,7 @@ from learn2talk.metrics import (
 from learn2talk.metrics.timing import warping_path
 
 seeds = st.integers(0, 2**31)
+untimed = settings(deadline=None)  # a busy machine is no failure
 
 
 def faces(seed: int, frames: int = 6, vertices: int = 5) -> tuple[np.ndarray, np.ndarray]:
@@ -28,6 +29,7 @@ def faces(seed: int, frames: int = 6, vertices: int = 5) -> tuple[np.ndarray, np
     return real, made
 
 
+@untimed
 @given(seeds, st.floats(0.1, 10))
 def test_errors_scale_with_their_unit(seed: int, factor: float) -> None:
     real, made = faces(seed)
@@ -38,6 +40,7 @@ def test_errors_scale_with_their_unit(seed: int, factor: float) -> None:
     np.testing.assert_allclose(rooted, factor * np.sqrt(once))
 
 
+@untimed
 @given(seeds)
 def test_variants_keep_their_order(seed: int) -> None:
     """Mean error <= largest error; mean of the largest <= root of the mean of its square."""
@@ -48,6 +51,7 @@ def test_variants_keep_their_order(seed: int) -> None:
     assert rooted.mean() <= np.sqrt(squared.mean()) + 1e-12
 
 
+@untimed
 @given(seeds, st.integers(1, 4))
 def test_a_larger_region_never_has_a_smaller_lve(seed: int, vertices: int) -> None:
     real, made = faces(seed)
@@ -55,6 +59,7 @@ def test_a_larger_region_never_has_a_smaller_lve(seed: int, vertices: int) -> No
     assert np.all(few <= lip_vertex_errors(reference=real, prediction=made))
 
 
+@untimed
 @given(seeds, st.tuples(*[st.floats(-50, 50)] * 3))
 def test_both_moved_together_is_no_error_and_centring_forgets_either(
     seed: int, by: tuple[float, float, float]
@@ -73,6 +78,7 @@ def test_both_moved_together_is_no_error_and_centring_forgets_either(
     )
 
 
+@untimed
 @given(seeds, st.floats(1.01, 5))
 def test_over_animation_lowers_the_signed_deviation(seed: int, factor: float) -> None:
     real, made = faces(seed)
@@ -94,7 +100,7 @@ def mouth(seed: int) -> np.ndarray:
     return 1.0 + bumps.sum(axis=0)
 
 
-@settings(deadline=None)
+@untimed
 @given(seeds, st.integers(-6, 6), st.sampled_from([25.0, 30.0, 60.0]))
 def test_misalignment_of_a_delayed_motion_is_the_delay(seed: int, delay: int, fps: float) -> None:
     gap = mouth(seed)
@@ -104,7 +110,7 @@ def test_misalignment_of_a_delayed_motion_is_the_delay(seed: int, delay: int, fp
     assert apart.miss_rate == apart.extra_rate == 0.0
 
 
-@settings(deadline=None)
+@untimed
 @given(seeds, st.floats(-0.5, 20))
 def test_misalignment_forgets_how_far_the_lips_are_apart(seed: int, more_mm: float) -> None:
     gap = mouth(seed)
@@ -112,6 +118,7 @@ def test_misalignment_forgets_how_far_the_lips_are_apart(seed: int, more_mm: flo
     assert apart.apart_ms == 0.0 and apart.miss_rate == 0.0
 
 
+@untimed
 @given(seeds, st.integers(1, 8), st.integers(1, 8))
 def test_warping_paths_are_monotone_whole_and_cheapest(seed: int, rows: int, columns: int) -> None:
     rng = np.random.default_rng(seed)
@@ -134,6 +141,7 @@ def _cheapest(first: np.ndarray, second: np.ndarray) -> float:
     return best[len(first) - 1, len(second) - 1]
 
 
+@untimed
 @given(seeds, st.floats(0.01, 100), st.floats(0.01, 100))
 def test_speech_lip_correlation_forgets_scale(seed: int, lip: float, speech: float) -> None:
     rng = np.random.default_rng(seed)
@@ -148,6 +156,7 @@ def test_speech_lip_correlation_forgets_scale(seed: int, lip: float, speech: flo
     assert louder.value == pytest.approx(once.value, abs=1e-9)
 
 
+@untimed
 @given(seeds, st.floats(0.1, 5), st.floats(-3, 3))
 def test_lip_correlation_forgets_scale_and_offset(seed: int, scale: float, offset: float) -> None:
     real, made = np.random.default_rng(seed).uniform(0, 5, (2, 8))
@@ -162,6 +171,7 @@ def test_lip_correlation_forgets_scale_and_offset(seed: int, scale: float, offse
     assert moved == pytest.approx(once, abs=1e-6)
 
 
+@untimed
 @given(seeds, st.floats(0.1, 10), st.tuples(*[st.floats(-50, 50)] * 3))
 def test_jitter_forgets_place_and_steady_motion(
     seed: int, scale: float, velocity: tuple[float, float, float]
@@ -172,6 +182,7 @@ def test_jitter_forgets_place_and_steady_motion(
     np.testing.assert_allclose(lip_jitter(scale * lips), scale * lip_jitter(lips))
 
 
+@untimed
 @given(seeds)
 def test_diversity_forgets_the_order_of_seeds(seed: int) -> None:
     motions = np.random.default_rng(seed).normal(size=(4, 3, 2, 3))
@@ -179,6 +190,7 @@ def test_diversity_forgets_the_order_of_seeds(seed: int) -> None:
     assert diversity_mm(2 * motions) == pytest.approx(2 * diversity_mm(motions))
 
 
+@untimed
 @given(st.lists(st.sampled_from("p b m t k æ iː uː".split()), max_size=8))
 def test_phones_of_one_viseme_may_be_swapped(phones: list[str]) -> None:
     other = [{"p": "b", "b": "m", "m": "p"}.get(phone, phone) for phone in phones]
