@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,12 @@ from learn2talk.data.motion import (
     half_of,
     longest_run,
 )
-from learn2talk.evaluate import evaluate_student, evaluate_sync_expert, shifted_in_time
+from learn2talk.evaluate import (
+    MEASURES,
+    evaluate_student,
+    evaluate_sync_expert,
+    shifted_in_time,
+)
 from learn2talk.files import load_student, load_sync_expert, save_sync_expert
 from learn2talk.models.student import Student, StudentConfig
 from learn2talk.models.sync_expert import SyncExpertConfig, SyncNet3D
@@ -211,6 +217,39 @@ def test_students_figures_have_their_controls(
     assert difference["clustered_by"] == figures["clustered_by"] == "speaker"
     with pytest.raises(ValueError, match="asked to be a 'judge'"):
         evaluate_student(student, experts / "loss", tiny_corpus)
+    check_every_figure_says_what_it_is(figures)
+
+
+def check_every_figure_says_what_it_is(figures: dict) -> None:
+    json.dumps(figures, allow_nan=False)
+    assert figures["fps"] == 25.0 and set(figures["definitions"]) == set(MEASURES)
+    assert set(figures["not_measured"]) == {"diversity_mm", "cer wer ver vwer"}
+    regions = figures["regions"]
+    assert regions["lips"]["count"] == 40 and regions["upper_face"]["count"] == 2
+    assert all(len(one["sha256"]) == 64 and "'tiny'" in one["source"] for one in regions.values())
+    assert figures["judge"]["sha256"] == figures["judge_sha256"]
+    for name, measure in MEASURES.items():
+        assert measure.region in regions
+        for face, system in figures["systems"].items():
+            one = system[name]
+            assert one["unit"] == measure.unit
+            if one["value"] is None:
+                assert one["reason"]
+            else:
+                assert one["low"] <= one["value"] + 1e-9 and one["value"] <= one["high"] + 1e-9
+            if face == "truth" and measure.better in ("near zero", "lower") and "mm" in name:
+                assert one["value"] == 0.0
+        assert figures["ranking"][name]["words"].endswith(".")
+    systems = figures["systems"]
+    assert systems["truth"]["mtm_ms"]["value"] == systems["truth"]["mtm_miss_rate"]["value"] == 0.0
+    assert systems["truth_shifted_+1"]["mtm_ms"]["value"] == pytest.approx(40.0, abs=8)
+    assert systems["still_face"]["mtm_miss_rate"]["value"] == 1.0
+    assert systems["still_face"]["jitter_mm_per_frame3"]["value"] == 0.0
+    assert systems["truth"]["slcc_clips"] == 2  # the second speaker has one clip only
+    assert systems["truth"]["closure_recall"]["value"] == systems["truth"]["closures"]["recall"]
+    ranking = figures["ranking"]
+    assert ranking["lve_mm2"]["order"][0] == "truth"
+    assert ranking["jitter_mm_per_frame3"]["ranks_controls"] is False
 
 
 def test_shifted_in_time_is_late_where_positive() -> None:

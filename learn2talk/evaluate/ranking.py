@@ -1,0 +1,121 @@
+"""Whether each metric ranks truth, student and controls as their names promise, in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from learn2talk.evaluate.faces import SHIFTS
+from learn2talk.evaluate.measures import Better
+
+CONTROLS = ("mean_face", "still_face", "other_utterance", "student_of_other")
+SHIFTED = tuple(f"truth_shifted_{shift:+d}" for shift in SHIFTS)
+_EQUAL = 1e-9  # relative
+
+
+def rank(
+    values: Mapping[str, float | None],
+    better: Better,
+    *,
+    like_truth: Collection[str] = (),
+    like_student: Collection[str] = (),
+) -> dict[str, Any]:
+    """Order of the faces by one metric, and whether it makes sense.
+
+    A metric ranks the controls where the truth is surely better than each that has a value, and
+    where a longer shift of the truth is never better than a shorter one. Whether the student
+    stands between the truth and a control is told apart: a student can be bad and its metric good.
+
+    Args:
+        values: face to figure, None where it has none: "truth", "student", the controls.
+        better: which way is better.
+        like_truth, like_student: controls whose paired difference to the truth, to the student,
+            has an interval that holds 0.
+    """
+    truth = values.get("truth")
+    if truth is None:
+        return {"ranks_controls": None, "order": [], "words": "The truth has no value here."}
+    worse = {name: _badness(value, better, truth) for name, value in values.items()}
+    known = {name: bad for name, bad in worse.items() if bad is not None}
+    told = [name for name in (*CONTROLS, *SHIFTED) if name in known]
+    blind = [name for name in told if not _less(known["truth"], known[name])]
+    unsure = [name for name in told if name in like_truth and name not in blind]
+    turned = _turned_shifts(known)
+    sentences = [_controls_sentence(told, blind, unsure, turned, better)]
+    unknown = [name for name in values if worse[name] is None]
+    if unknown:
+        sentences.append(f"No value for {_and(unknown)}.")
+    sentences.append(_student_sentence(known, like_student))
+    return {
+        "ranks_controls": None if not told else not (blind or unsure or turned),
+        "order": sorted(known, key=lambda name: known[name]),
+        "words": " ".join(sentences),
+    }
+
+
+def _badness(value: float | None, better: Better, truth: float) -> float | None:
+    if value is None or math.isnan(value):
+        return None
+    return {
+        "lower": value,
+        "higher": -value,
+        "near zero": abs(value),
+        "near the truth": abs(value - truth),
+    }[better]
+
+
+def _less(a: float, b: float) -> bool:
+    return b - a > _EQUAL * max(abs(a), abs(b), 1e-9)
+
+
+def _turned_shifts(known: Mapping[str, float]) -> list[str]:
+    """Shifts of the truth that look better than shorter ones of the same direction."""
+    turned = []
+    for sign in ("-", "+"):
+        steps = [f"truth_shifted_{sign}{size}" for size in (1, 3, 6)]
+        steps = [name for name in steps if name in known]
+        turned += [
+            f"{far} before {near}"
+            for near, far in zip(steps, steps[1:], strict=False)
+            if _less(known[far], known[near])
+        ]
+    return turned
+
+
+def _controls_sentence(
+    told: list[str], blind: list[str], unsure: list[str], turned: list[str], better: Better
+) -> str:
+    if not told:
+        return "No control has a value."
+    parts = []
+    if blind:
+        parts.append(f"the truth is not better than {_and(blind)}")
+    if unsure:
+        parts.append(f"the truth is not surely better than {_and(unsure)}")
+    if turned:
+        parts.append(f"it puts {_and(turned)}")
+    if parts:
+        return f"Does not rank the controls: {'; '.join(parts)}."
+    note = " (by definition)" if better == "near the truth" else ""
+    return f"Ranks the controls: the truth is first{note}, and a longer shift is worse."
+
+
+def _student_sentence(known: Mapping[str, float], like_student: Collection[str]) -> str:
+    if "student" not in known:
+        return "The student has no value."
+    mine = known["student"]
+    place = "behind the truth" if _less(known["truth"], mine) else "not behind the truth"
+    there = [name for name in CONTROLS if name in known]
+    alike = [name for name in there if name in like_student or mine == known[name]]
+    before = [name for name in there if name not in alike and _less(mine, known[name])]
+    behind = [name for name in there if name not in alike and name not in before]
+    parts = [f"The student is {place}"]
+    parts += [f"better than {_and(before)}"] if before else []
+    parts += [f"not surely different from {_and(alike)}"] if alike else []
+    parts += [f"worse than {_and(behind)}"] if behind else []
+    return ", ".join(parts) + "."
+
+
+def _and(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
