@@ -1,4 +1,4 @@
-"""The `learn2talk` command: train-sync, train-student, evaluate, animate."""
+"""The `learn2talk` command: train-sync, pretrain, train-student, evaluate, animate."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tyro.conf import Positional, arg
 from avsr.command_line import run_commands
 from avsr.files import write_json
 from avsr.training.command import use_one_thread
+from learn2talk.pretraining import EarConfig
 from learn2talk.training import StudentTrainConfig, SyncTrainConfig
 
 DESCRIPTION = "Speech to 3D face motion: train it, measure it, use it."
@@ -33,11 +34,38 @@ def train_sync(
     _show({"best": train_sync_expert(prepared, out, config, cpu=cpu), "saved_in": str(out)})
 
 
+def pretrain(
+    sounds: Positional[Path],
+    whisper: str,
+    out: Path,
+    config: EarConfig,
+    root: Path | None = None,
+    cpu: bool = False,
+) -> None:
+    """Train a student's ear on recordings of many voices, without any face.
+
+    Args:
+        sounds: tab-separated table with the columns file, speaker, split (train or valid).
+        whisper: folder or hub id of a Whisper in the transformers layout, which is listened to.
+        out: run folder; a run that was stopped is continued.
+        config: how to train.
+        root: folder that the files are named from; the table's own unless given.
+        cpu: stay on the CPU where there is a GPU.
+    """
+    from learn2talk.data.sounds import read_sounds
+    from learn2talk.pretraining import pretrain_ear
+
+    found = read_sounds(sounds, root or sounds.parent)
+    best = pretrain_ear(found, whisper, out, config, cpu=cpu)
+    _show({"best": best, "saved_in": str(out)})
+
+
 def train_student(
     prepared: Positional[Path],
     out: Path,
     config: StudentTrainConfig,
     sync_expert: Path | None = None,
+    ear: Path | None = None,
     cpu: bool = False,
 ) -> None:
     """Train a student: speech to the motion of the lower face.
@@ -48,11 +76,12 @@ def train_student(
         config: how to train.
         sync_expert: folder of a sync expert with the role "loss"; needed unless
             --config.sync-weight is 0.
+        ear: run folder of 'learn2talk pretrain' to start with; without it from chance.
         cpu: stay on the CPU where there is a GPU.
     """
     from learn2talk import training
 
-    best = training.train_student(prepared, out, sync_expert, config, cpu=cpu)
+    best = training.train_student(prepared, out, sync_expert, config, ear=ear, cpu=cpu)
     _show({"best": best, "saved_in": str(out)})
 
 
@@ -115,6 +144,7 @@ def animate(
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "train-sync": train_sync,
+    "pretrain": pretrain,
     "train-student": train_student,
     "evaluate": evaluate,
     "animate": animate,

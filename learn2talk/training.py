@@ -40,6 +40,7 @@ from learn2talk.metrics import mean_vertex_errors_mm, shifted_windows
 from learn2talk.models.layers import rigid_free_motion
 from learn2talk.models.student import Student, StudentConfig
 from learn2talk.models.sync_expert import SyncExpertConfig, SyncNet3D
+from learn2talk.pretraining import start_with_ear
 from learn2talk.schema import MotionBatch
 
 STD_FLOOR_MM = 0.05  # below a tracker's noise: a lip coordinate that never moves says nothing
@@ -294,6 +295,7 @@ def train_student(
     sync_expert: Path | None = None,
     config: StudentTrainConfig | None = None,
     *,
+    ear: Path | None = None,
     cpu: bool = False,
 ) -> dict[str, Any]:
     """Train a student on a prepared corpus; selects by mean lip error on its validation split.
@@ -303,6 +305,8 @@ def train_student(
         run_folder: gets checkpoints, metrics and the best student; a stopped run is resumed.
         sync_expert: folder of a sync expert with role "loss"; None where the sync weight is 0.
         config: None takes the defaults.
+        ear: folder of `learn2talk.pretraining.pretrain_ear` whose trunk it starts with; None
+            starts from chance.
         cpu: stay on the CPU where there is a GPU.
 
     Returns:
@@ -324,11 +328,13 @@ def train_student(
     batch_loss = StudentLoss(config, lip_positions, expert)
     origin = _origin(prepared, train=clips, valid=valid)
     origin["sync_expert_sha256"] = expert_info and expert_info["weights_sha256"]
-    write_run_info(run_folder, {"student": config}, origin)
     seed_everything(config.train.seed, 0)
     model = Student(config.model, len(clips.animated_ids))
     model.mel_mean, model.mel_std = mel_statistics(clips)
     start_at_mean(model, clips)
+    if ear is not None:  # with the statistics of the sounds that it knows
+        origin["ear_sha256"] = start_with_ear(model, ear)["weights_sha256"]
+    write_run_info(run_folder, {"student": config}, origin)
 
     def save_best(best: nn.Module, metrics: dict[str, float]) -> None:
         assert isinstance(best, Student)

@@ -100,6 +100,12 @@ class Student(nn.Module):
             float (B, T, R, 3), mm; zero in padding. An utterance in a padded batch gives what it
             gives alone, up to float rounding.
         """
+        encoded, valid_mask = self.encode(features, valid_mask)
+        out = self.vertices(encoded) * valid_mask[..., None]
+        return out.view(*valid_mask.shape, self.num_vertices, 3)
+
+    def encode(self, features: Tensor, valid_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """What was said at each frame, (B, T, D), and its valid mask; arguments as in `forward`."""
         batch, length, _ = features.shape
         if length % FEATURES_PER_FRAME:
             raise ValueError(
@@ -113,8 +119,8 @@ class Student(nn.Module):
         frames = functional.gelu(self.reduce(smooth)).transpose(1, 2)
         for layer in self.layers:
             frames = layer(frames, valid_mask)
-        out = self.vertices(self.norm(frames)) * valid_mask[..., None]
-        return out.view(batch, valid_mask.shape[1], self.num_vertices, 3)
+        encoded: Tensor = self.norm(frames)
+        return encoded, valid_mask
 
     def forward_windows(self, features: Tensor, window_frames: int = 400) -> Iterator[Tensor]:
         """The same motion in pieces, with memory that does not grow with the length.

@@ -23,7 +23,7 @@ LEVELS = {
             " learn2talk.models learn2talk.losses learn2talk.metrics",
             "avsr.files avsr.weights avsr.tracking avsr.face_tracks learn2talk.files",
             "avsr.corpora avsr.data avsr.pretrained learn2talk.corpora learn2talk.data",
-            "avsr.training learn2talk.training",
+            "avsr.training learn2talk.training learn2talk.pretraining",
             "avsr.threads avsr.live avsr.live_mouth avsr.stream"
             " avsr.long_form avsr.transcript_files avsr.transcribe_imported"
             " avsr.transcribe avsr.evaluate avsr.export avsr.evaluate_whisper avsr.conditions"
