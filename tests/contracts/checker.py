@@ -32,8 +32,8 @@ LEVELS = {
             " avsr.plot avsr.tables avsr.transcripts avsr.report_sections avsr.report"
             " learn2talk.render learn2talk.animate learn2talk.evaluate learn2talk.readability"
             " learn2talk.export learn2talk.avatar"
-            " learn2talk.closed_loop learn2talk.presets learn2talk.closed_loop_report"
-            " learn2talk.stages",
+            " learn2talk.sync_checks learn2talk.closed_loop learn2talk.presets"
+            " learn2talk.closed_loop_report learn2talk.stages",
             "avsr.command_line avsr.cli learn2talk.cli",
         )
     )
