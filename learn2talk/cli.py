@@ -1,18 +1,19 @@
-"""The `learn2talk` command: train-sync, pretrain, train-student, evaluate, animate."""
+"""The `learn2talk` command: train, check, measure and use faces that speech moves."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
 from avsr.command_line import run_commands
-from avsr.files import write_json
+from avsr.files import write_json, write_jsonl
 from avsr.training.command import use_one_thread
 from learn2talk.pretraining import EarConfig
+from learn2talk.sync_checks import SyncCheckConfig
 from learn2talk.training import StudentTrainConfig, SyncTrainConfig
 
 DESCRIPTION = "Speech to 3D face motion: train it, measure it, use it."
@@ -85,6 +86,42 @@ def train_student(
     _show({"best": best, "saved_in": str(out)})
 
 
+def check_sync(
+    prepared: Positional[Path],
+    expert: Path,
+    config: SyncCheckConfig,
+    out: Path | None = None,
+    clips: Path | None = None,
+    curve: Path | None = None,
+    role: Literal["loss", "judge"] = "loss",
+) -> None:
+    """Find where sound and lips of a corpus are apart; write a corpus without such clips.
+
+    Args:
+        prepared: folder of a prepared corpus.
+        expert: folder of a sync expert with that role.
+        config: which clips stay, and whether they are moved.
+        out: folder of the corrected corpus; without it nothing is changed.
+        clips: JSONL file for the offset of every clip.
+        curve: JSON file for the calibration curve on the test split: known against found offsets.
+        role: what the expert was trained for; the judge of faces should not choose their data.
+    """
+    from learn2talk import sync_checks
+
+    if clips is not None or out is None:
+        found = sync_checks.check_corpus(prepared, expert, config, role=role)
+        rows = [sync_checks.as_row(split, one) for split, part in found.items() for one in part]
+        if clips is not None:
+            write_jsonl(clips, rows)
+        _show(sync_checks.summary(found, config))
+    if curve is not None:
+        shift = config.max_shift
+        figures = sync_checks.calibration_curve(expert, prepared, role=role, max_shift=shift)
+        write_json(curve, figures)
+    if out is not None:
+        _show(sync_checks.correct_corpus(prepared, out, expert, config, role=role))
+
+
 def evaluate(
     prepared: Positional[Path],
     judge: Path,
@@ -146,6 +183,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "train-sync": train_sync,
     "pretrain": pretrain,
     "train-student": train_student,
+    "check-sync": check_sync,
     "evaluate": evaluate,
     "animate": animate,
 }

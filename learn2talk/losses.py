@@ -144,3 +144,67 @@ def calibrated_sync_loss(
     negative = (functional.softplus(logits) * allowed).sum(-1) / allowed.sum(-1).clamp_min(1.0)
     both = 0.5 * (positive + negative)
     return LossSum((both * window_mask).sum(), int(window_mask.sum()))
+
+
+def margin_sync_loss(
+    audio: Tensor,
+    motion: Tensor,
+    window_mask: Tensor,
+    *,
+    margin: float,
+    min_shift: int = 2,
+    bank_size: int = 4,
+    generator: torch.Generator | None = None,
+) -> LossSum:
+    """Contrastive loss with a margin: own partners come near, others stay at least so far away.
+
+    For each window, with Euclidean distances d of unit vectors (in [0, 2]):
+    d(own)^2 / 2 + mean over negatives of max(0, margin - d)^2 / 2. Negatives are the windows of the
+    same clip that are shifted by `min_shift` frames or more, and `bank_size` windows of each other
+    clip; motion windows look for audio and audio windows for motion.
+
+    Args:
+        audio, motion: unit vectors (B, N, E).
+        window_mask: bool (B, N), True = the window may be an anchor and a negative.
+        margin: distance beyond which a negative costs nothing, in (0, 2].
+        min_shift: smallest shift of an in-clip negative, frames, >= 1.
+        bank_size: windows drawn from each clip as negatives for the others.
+        generator: source of the draw.
+
+    Source: Hadsell, Chopra and LeCun 2006 (contrastive loss), as in SyncNet (Chung and Zisserman
+    2016) and in Learn2Talk's SyncNet3D; the paper does not state its margin.
+    """
+    if not 0 < margin <= 2:
+        raise ValueError(f"margin is {margin}; distances of unit vectors need one in (0, 2]")
+    if min_shift < 1:
+        raise ValueError(f"min_shift is {min_shift}; a window is no negative of itself, give >= 1")
+    batch, windows, _ = audio.shape
+    bank = torch.randint(windows, (batch, bank_size), generator=generator).to(audio.device)
+    both = 0.5 * (
+        _margin_terms(motion, audio, window_mask, bank, margin, min_shift)
+        + _margin_terms(audio, motion, window_mask, bank, margin, min_shift)
+    )
+    return LossSum((both * window_mask).sum(), int(window_mask.sum()))
+
+
+def _margin_terms(
+    anchor: Tensor, other: Tensor, window_mask: Tensor, bank: Tensor, margin: float, min_shift: int
+) -> Tensor:
+    """(B, N) each anchor's half square distance to its partner and its negatives' shortfall."""
+    batch, windows, _ = anchor.shape
+    near = _distance(anchor @ other.transpose(1, 2))  # (B, N, N)
+    allowed = shifted_negatives(windows, min_shift, anchor.device)[None] & window_mask[:, None, :]
+    clip = torch.arange(batch, device=anchor.device)
+    chosen = other[clip[:, None], bank]  # (B, K, E)
+    far = _distance(torch.einsum("bne,cke->bnck", anchor, chosen)).flatten(2)
+    foreign = (clip[:, None] != clip[None, :])[:, None, :, None]
+    foreign = (foreign & window_mask[clip[:, None], bank][None, None]).flatten(2)
+    short = torch.cat([near, far], dim=2).sub(margin).clamp_max(0.0).square()
+    counts = torch.cat([allowed.expand_as(near), foreign.expand_as(far)], dim=2)
+    negative = (short * counts).sum(-1) / counts.sum(-1).clamp_min(1)
+    return 0.5 * (near.diagonal(dim1=1, dim2=2).square() + negative)
+
+
+def _distance(cosine: Tensor) -> Tensor:
+    """Euclidean distance of unit vectors from their cosine; its gradient stays finite at 0."""
+    return (2.0 - 2.0 * cosine).clamp_min(1e-8).sqrt()

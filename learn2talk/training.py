@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ from learn2talk.files import load_sync_expert, save_student, save_sync_expert
 from learn2talk.losses import (
     calibrated_sync_loss,
     contrastive_sync_loss,
+    margin_sync_loss,
     sync_loss,
     velocity_loss,
     vertex_loss,
@@ -70,6 +71,16 @@ class SyncTrainConfig:
     """Windows of each clip that serve as negatives for the others."""
     calibration_weight: float = 1.0
     """Weight of the logistic term beside InfoNCE."""
+    objective: Literal["info_nce", "margin"] = "info_nce"
+    """InfoNCE with the logistic term, or the paper's contrastive loss with a margin alone."""
+    margin: float = 1.2
+    """Distance of unit vectors that a negative should have, for the margin objective; in (0, 2]."""
+
+    def __post_init__(self) -> None:
+        if self.objective not in ("info_nce", "margin"):
+            raise ValueError(f"objective {self.objective!r} is not info_nce or margin")
+        if not 0 < self.margin <= 2:
+            raise ValueError(f"margin {self.margin} must be in (0, 2]")
 
 
 @dataclass(frozen=True)
@@ -104,6 +115,20 @@ def sync_batch_loss(model: nn.Module, batch: MotionBatch, config: SyncTrainConfi
     """Contrastive loss of a batch, summed over its tracked windows."""
     out = model(batch.features, batch.lips, batch.neutral_lips)
     window_mask = batch.tracked_mask.unfold(1, config.model.window_frames, 1).all(dim=2)
+    if config.objective == "margin":
+        # Scale and bias belong to InfoNCE; times 0 they keep a gradient, as all processes expect.
+        unused = 0.0 * (out.scale + out.bias)
+        loss = margin_sync_loss(
+            out.audio,
+            out.motion,
+            window_mask,
+            margin=config.margin,
+            min_shift=config.min_shift,
+            bank_size=config.bank_size,
+            generator=torch.Generator().manual_seed(batch.draw),
+        )
+        logs = {"margin": float(loss.total.detach())}
+        return LossSum(loss.total + unused, loss.count, logs)
     contrast = contrastive_sync_loss(
         out.audio,
         out.motion,

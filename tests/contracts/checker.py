@@ -21,9 +21,10 @@ LEVELS = {
             " learn2talk.rasterize learn2talk.drawing",
             "avsr.models avsr.losses avsr.metrics avsr.decode"
             " learn2talk.models learn2talk.losses learn2talk.metrics",
-            "avsr.files avsr.weights avsr.tracking avsr.face_tracks learn2talk.files",
+            "avsr.files avsr.weights avsr.tracking avsr.face_tracks learn2talk.files"
+            " learn2talk.mouth_files",
             "avsr.corpora avsr.data avsr.pretrained learn2talk.corpora learn2talk.data",
-            "avsr.training learn2talk.training learn2talk.pretraining",
+            "avsr.training learn2talk.training learn2talk.pretraining learn2talk.teacher_training",
             "avsr.threads avsr.live avsr.live_mouth avsr.stream"
             " avsr.long_form avsr.transcript_files avsr.transcribe_imported"
             " avsr.transcribe avsr.evaluate avsr.export avsr.evaluate_whisper avsr.conditions"
@@ -32,8 +33,8 @@ LEVELS = {
             " avsr.plot avsr.tables avsr.transcripts avsr.report_sections avsr.report"
             " learn2talk.render learn2talk.animate learn2talk.evaluate learn2talk.readability"
             " learn2talk.export learn2talk.avatar"
-            " learn2talk.closed_loop learn2talk.presets learn2talk.closed_loop_report"
-            " learn2talk.stages",
+            " learn2talk.sync_checks learn2talk.teacher learn2talk.closed_loop learn2talk.presets"
+            " learn2talk.closed_loop_report learn2talk.stages",
             "avsr.command_line avsr.cli learn2talk.cli",
         )
     )

@@ -10,6 +10,7 @@ from torch.nn import functional
 from learn2talk.losses import (
     calibrated_sync_loss,
     contrastive_sync_loss,
+    margin_sync_loss,
     shifted_negatives,
     sync_loss,
     velocity_loss,
@@ -111,3 +112,41 @@ def test_a_window_is_no_negative_of_itself() -> None:
         contrastive_sync_loss(
             audio, audio, torch.ones(1, 4, dtype=torch.bool), torch.tensor(1.0), min_shift=0
         )
+
+
+def test_margin_loss_by_hand() -> None:
+    """Two windows of one clip, far enough apart to be negatives of each other."""
+    east, north = [1.0, 0.0], [0.0, 1.0]
+    audio = torch.tensor([[east, north]])
+    motion = torch.tensor([[east, east]])
+    loss = margin_sync_loss(
+        audio, motion, torch.ones(1, 2, dtype=torch.bool), margin=1.5, min_shift=1, bank_size=1
+    )
+    # Distances: own 0 and sqrt 2; motion 0 to audio 1 sqrt 2, motion 1 to audio 0 0, and so on.
+    short = (1.5 - 2**0.5) ** 2
+    by_motion = 0.5 * (0 + short) + 0.5 * (2 + 1.5**2)
+    by_audio = 0.5 * (0 + 1.5**2) + 0.5 * (2 + short)
+    assert loss.count == 2
+    assert float(loss.total) == pytest.approx(0.5 * (by_motion + by_audio), abs=1e-3)
+
+
+def test_margin_loss_is_zero_where_all_is_well_and_masks_windows() -> None:
+    audio = torch.eye(4)[None].repeat(2, 1, 1)
+    mask = torch.ones(2, 4, dtype=torch.bool)
+    other = torch.stack([torch.eye(8)[:4], torch.eye(8)[4:]])
+    settings = {"margin": 1.4, "min_shift": 1, "bank_size": 3}
+    generator = torch.Generator().manual_seed(0)
+    perfect = margin_sync_loss(other, other, mask, generator=generator, **settings)  # type: ignore[arg-type]
+    assert float(perfect.total) == pytest.approx(0.0, abs=1e-6)
+    mask[1] = False
+    wrong = audio.clone()
+    wrong[1] = audio[1].flip(0)
+    one = margin_sync_loss(audio, wrong, mask, **settings)  # type: ignore[arg-type]
+    assert one.count == 4 and float(one.total) == pytest.approx(0.0, abs=1e-6)
+    leaning = torch.nn.functional.normalize(audio + 0.3, dim=-1).requires_grad_()
+    margin_sync_loss(leaning, audio, mask, **settings).total.backward()  # type: ignore[arg-type]
+    assert leaning.grad is not None and torch.isfinite(leaning.grad).all()
+    with pytest.raises(ValueError, match="margin is 0"):
+        margin_sync_loss(audio, audio, mask, margin=0.0)
+    with pytest.raises(ValueError, match="min_shift is 0"):
+        margin_sync_loss(audio, audio, mask, margin=1.0, min_shift=0)

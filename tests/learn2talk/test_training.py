@@ -129,6 +129,24 @@ def test_batch_counts_tracked_targets_only(tiny_corpus: Path) -> None:
     assert moved.utterance_ids == ("train0", "train1")
 
 
+def test_the_margin_objective_trains_both_encoders(tiny_corpus: Path) -> None:
+    windows = collate_motion(MotionClips(tiny_corpus, "train").clips[:2], window_frames=5)
+    expert = SyncNet3D(small_expert("loss"))
+    config = SyncTrainConfig(model=expert.config, objective="margin", margin=1.2)
+    loss = sync_batch_loss(expert, windows, config)
+    loss.total.backward()
+    assert loss.count == windows.num_targets and set(loss.logs) == {"margin"}
+    for name, parameter in expert.named_parameters():
+        assert parameter.grad is not None, name
+        if name not in ("log_scale", "bias"):  # of InfoNCE
+            assert parameter.grad.abs().sum() > 0, name
+    wider = sync_batch_loss(expert, windows, replace(config, margin=1.8))
+    assert float(wider.total) != float(loss.total)
+    for change in ({"objective": "triplet"}, {"margin": 0.0}, {"margin": 2.5}):
+        with pytest.raises(ValueError, match=str(next(iter(change.values())))):
+            SyncTrainConfig(**change)  # type: ignore[arg-type]
+
+
 def test_student_loss_is_the_weighted_sum_and_reaches_the_student(tiny_corpus: Path) -> None:
     batch = collate_motion(MotionClips(tiny_corpus, "train").clips[:2])
     expert = SyncNet3D(small_expert("loss")).eval().requires_grad_(False)
