@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from avsr.tracking import HEAD, LIPS_INNER
+from avsr.tracking import HEAD, LIPS_INNER, NUM_LANDMARKS
 from avsr.units import VIDEO_FPS
 from avsr.video import Similarity, fill_missing, remove_head_pose
 from learn2talk.fitting.face_model import FaceModel, anchor_points
 from learn2talk.fitting.identity import (
+    DEFAULT_FIT,
     FitConfig,
     PersonalFace,
     fit_identity,
@@ -80,7 +81,7 @@ def fit_vertices(
     *,
     face: PersonalFace | None = None,
     fps: float = VIDEO_FPS,
-    config: FitConfig = FitConfig(),
+    config: FitConfig = DEFAULT_FIT,
 ) -> FaceFit:
     """Fit a face model to landmarks in millimetres.
 
@@ -124,7 +125,7 @@ def fit_landmarks(
     tracked: NDArray[np.bool_],
     *,
     fps: float = VIDEO_FPS,
-    config: FitConfig = FitConfig(),
+    config: FitConfig = DEFAULT_FIT,
 ) -> FaceFit:
     """Fit a face model to MediaPipe's landmarks in pixels; millimetres by the mean pupil distance.
 
@@ -181,9 +182,10 @@ def neutral_landmarks(vertices: NDArray, tracked: NDArray[np.bool_]) -> NDArray[
 
 
 def _check(landmarks: NDArray, tracked: NDArray[np.bool_]) -> None:
-    if landmarks.ndim != 3 or tracked.shape != landmarks.shape[:1]:
+    if landmarks.shape[1:] != (NUM_LANDMARKS, 3) or tracked.shape != landmarks.shape[:1]:
         raise ValueError(
-            f"{landmarks.shape} landmarks with tracked {tracked.shape}; give (T, 478, 3) and (T,)"
+            f"landmarks {landmarks.shape} with tracked {tracked.shape}; give MediaPipe's "
+            f"(T, {NUM_LANDMARKS}, 3) and (T,)"
         )
     if tracked.dtype != np.bool_:
         raise ValueError(f"tracked is {tracked.dtype}; give bool, True where a face was found")
@@ -208,6 +210,10 @@ def _alternate(
     model = face.model
     rows = _rows(model, config)
     rest = face.anchors + face.offset
+    # A landmark keeps its offset from the face's anchor, the lips' distance is wanted as it is: a
+    # model whose neutral lips stand a little apart closes them where the speaker does.
+    apart = rows @ face.offset.reshape(-1)
+    apart[: face.offset.size] = 0.0
     flat = face.anchor_expressions.reshape(len(model.names), -1)
     head = rows @ pose_directions(rest, scaled=False)
     design = without(head, rows @ flat.T)
@@ -217,7 +223,7 @@ def _alternate(
         moved = rest + (weights @ flat).reshape(len(points), -1, 3)
         pose = weighted_similarity(moved, points, model.importance, scaled=False)
         back = (points - pose.translation[:, None]) @ pose.rotation
-        left = rows @ (back - rest).reshape(len(points), -1).T
+        left = rows @ (back - rest).reshape(len(points), -1).T + apart[:, None]
         before = weights
         weights = bounded_weights(
             design,
@@ -239,8 +245,8 @@ def _alternate(
 def _rows(model: FaceModel, config: FitConfig) -> NDArray[np.float64]:
     """What is measured of the anchors' coordinates: matrix (M, 3 N).
 
-    Each coordinate with its weight, and once more the distances between the lips: a closed mouth is
-    seen by eye at a tenth of the error at which a lip's place is.
+    Each coordinate with its weight, then the distances between upper and lower lip: whether a mouth
+    is closed matters more than where exactly the lips are.
     """
     own = np.diag(row_weights(model, config))
     place = {int(landmark): index for index, landmark in enumerate(model.landmark_ids)}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from avsr.tracking import LIPS_INNER, LIPS_OUTER, NUM_LANDMARKS
+from avsr.tracking import LIPS_INNER, LIPS_OUTER
 from learn2talk.schema import FaceTemplate
 
 LIP_LANDMARKS = LIPS_OUTER + LIPS_INNER
@@ -108,14 +108,7 @@ class FaceModel:
 
 
 def anchor_points(model: FaceModel, landmarks: NDArray) -> NDArray[np.float64]:
-    """The fitted landmarks float64 (..., N, 3) of MediaPipe's (..., 478, 3).
-
-    Raises ValueError for another number of landmarks.
-    """
-    if landmarks.ndim < 2 or landmarks.shape[-2:] != (NUM_LANDMARKS, 3):
-        raise ValueError(
-            f"landmarks have shape {landmarks.shape}; give MediaPipe's (frames, {NUM_LANDMARKS}, 3)"
-        )
+    """The fitted landmarks float64 (..., N, 3) of MediaPipe's (..., 478, 3)."""
     return landmarks[..., model.landmark_ids, :].astype(np.float64)
 
 

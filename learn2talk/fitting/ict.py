@@ -25,7 +25,7 @@ MM_PER_CM = 10.0
 POINT_OF_LANDMARK: dict[int, int] = {
     **dict(zip((148, 152, 377), (7, 8, 9), strict=True)),
     **dict(zip((70, 63, 105, 66, 107, 336, 296, 334, 293, 300), range(17, 27), strict=True)),
-    **{168: 27, 197: 28, 4: 30, 98: 31, 2: 33, 327: 35},
+    **dict(zip((168, 197, 4, 98, 2, 327), (27, 28, 30, 31, 33, 35), strict=True)),
     **dict(zip((33, 160, 158, 133, 153, 144), range(36, 42), strict=True)),
     **dict(zip((362, 385, 387, 263, 373, 380), range(42, 48), strict=True)),
 }
@@ -72,7 +72,10 @@ def read_ict(folder: Path | str) -> FaceModel:
         raise ValueError(f"{path}: {error}") from error
     triangles = np.concatenate([faces[:, [0, 1, 2]], faces[:, [0, 2, 3]]]).astype(np.int32)
     template = FaceTemplate(
-        TOPOLOGY, vertices, triangles, _regions(vertices, triangles, outer, inner, points)
+        TOPOLOGY,
+        vertices.astype(np.float32),
+        triangles,
+        _regions(vertices, triangles, outer, inner, points),
     )
     expressions = arrays["expr"][:, :NUM_FACE].astype(np.float32) * np.float32(MM_PER_CM)
     return FaceModel(
@@ -90,7 +93,7 @@ def _read(path: Path) -> dict[str, NDArray]:
             f"{path}: no such file; give the folder of ICT-FaceKit light that holds {ICT_FILE}"
         )
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
             names = [name for name in (*_SHAPES, "quads") if name in stored.files]
             arrays = {name: stored[name] for name in names}
     except (BadZipFile, ValueError, EOFError, OSError, AttributeError) as error:
@@ -101,6 +104,8 @@ def _read(path: Path) -> dict[str, NDArray]:
     for name, shape in _SHAPES.items():
         if arrays[name].shape != shape:
             raise ValueError(f"{path}: {name} has shape {arrays[name].shape}, expected {shape}")
+        if shape[-1] == 3 and not np.isfinite(arrays[name]).all():
+            raise ValueError(f"{path}: {name} holds NaN or infinite values; copy it again")
     quads = arrays["quads"]
     if quads.ndim != 2 or quads.shape[1] != 4 or quads.min() < 0 or quads.max() >= NUM_ALL:
         raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import lru_cache
 
@@ -14,8 +15,15 @@ from learn2talk.head import HeadIdentity, build_head
 
 # One standard deviation of each measure among talking heads, as `head.random_identity` draws them.
 _SPREAD = {
-    **{"width": 0.04, "jaw_width": 0.08, "length": 0.04, "nose_length": 0.08, "nose_width": 0.10},
-    **{"mouth_width": 0.08, "lip_fullness": 0.14, "eye_size": 0.06, "cheek": 0.3, "chin": 0.25},
+    "width": 0.04,
+    "jaw_width": 0.08,
+    "nose_length": 0.08,
+    "nose_width": 0.10,
+    "mouth_width": 0.08,
+    "lip_fullness": 0.14,
+    "eye_size": 0.06,
+    "cheek": 0.3,
+    "chin": 0.25,
 }
 # A sealed mouth is the neutral one, and no landmark shows the tongue.
 FITTED_CONTROLS = tuple(name for name in CONTROLS if name not in ("seal", "tongue"))
@@ -26,11 +34,11 @@ _ON_SKIN = {168: (0.0, 8.0), 4: (0.0, -44.0), 2: (0.0, -53.0), 152: (0.0, -118.0
 
 @lru_cache(maxsize=1)
 def head_model() -> FaceModel:
-    """The procedural head (2500 vertices) with 10 identity and 7 expression shapes.
+    """The procedural head (2500 vertices) with 9 identity and 7 expression shapes.
 
-    The expressions are the displacements at full control (`learn2talk.articulation.CONTROLS` without
-    seal and tongue), so that half a control moves the skin by half of them: the jaw's rotation of
-    12 degrees bends up to 0.5 mm away from that.
+    The expressions are the displacements at full control (`learn2talk.articulation.CONTROLS`
+    without seal and tongue), so that half a control moves the skin by half of them: the jaw's
+    rotation of 12 degrees bends up to 0.5 mm away from that.
     """
     average = HeadIdentity()
     head = build_head(average)
@@ -52,7 +60,7 @@ def head_model() -> FaceModel:
     )
 
 
-def _anchors(vertices: NDArray, regions: dict[str, NDArray]) -> dict[int, int]:
+def _anchors(vertices: NDArray, regions: Mapping[str, NDArray[np.int32]]) -> dict[int, int]:
     white = regions["eye_white"]
     left, right = (white[vertices[white, 0] * side > 0] for side in (-1.0, 1.0))
     anchors = {

@@ -21,7 +21,8 @@ LEVELS = {
             " learn2talk.rasterize learn2talk.drawing",
             "avsr.models avsr.losses avsr.metrics avsr.decode"
             " learn2talk.models learn2talk.losses learn2talk.metrics",
-            "avsr.files avsr.weights avsr.tracking avsr.face_tracks learn2talk.files",
+            "avsr.files avsr.weights avsr.tracking avsr.face_tracks learn2talk.files"
+            " learn2talk.fitting",
             "avsr.corpora avsr.data avsr.pretrained learn2talk.corpora learn2talk.data",
             "avsr.training learn2talk.training",
             "avsr.threads avsr.live avsr.live_mouth avsr.stream"
