@@ -14,8 +14,10 @@ from avsr.files import write_json, write_jsonl
 from avsr.training.command import use_one_thread
 from learn2talk.pretraining import EarConfig
 from learn2talk.sync_checks import SyncCheckConfig
+from learn2talk.corpora.fit_blocks import TrackedConfig
 from learn2talk.training import StudentTrainConfig, SyncTrainConfig
 
+DEFAULT_TRACKED = TrackedConfig()
 DESCRIPTION = "Speech to 3D face motion: train it, measure it, use it."
 
 
@@ -179,7 +181,29 @@ def animate(
         print(f"written {path}")
 
 
+def prepare_tracked(
+    prepared: Path,
+    out: Path,
+    ict: Path | None = None,
+    processes: int = 2,
+    config: TrackedConfig = DEFAULT_TRACKED,
+) -> None:
+    """A corpus of tracked films to one of a 3D face model; resumes where it stopped.
+
+    Args:
+        prepared: folder of a corpus that 'avsr prepare' made.
+        out: folder to write.
+        ict: folder of ICT-FaceKit light (ict_light_21451v.npz); without it the built-in head.
+        processes: that fit side by side.
+        config: limits, noise and priors.
+    """
+    from learn2talk.corpora import tracked
+
+    tracked.prepare_tracked(prepared, out, ict=ict, num_processes=processes, config=config)
+
+
 COMMANDS: dict[str, Callable[..., Any]] = {
+    "prepare tracked": prepare_tracked,
     "train-sync": train_sync,
     "pretrain": pretrain,
     "train-student": train_student,
