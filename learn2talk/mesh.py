@@ -79,9 +79,7 @@ def triangle_neighbours(triangles: np.ndarray) -> np.ndarray:
     """
     count = len(triangles)
     ends = np.sort(np.stack([triangles, np.roll(triangles, -1, axis=1)], axis=-1), axis=-1)
-    _, edge, uses = np.unique(
-        ends.reshape(-1, 2), axis=0, return_inverse=True, return_counts=True
-    )
+    _, edge, uses = np.unique(ends.reshape(-1, 2), axis=0, return_inverse=True, return_counts=True)
     edge = edge.reshape(-1)
     owners = np.repeat(np.arange(count), 3)
     total = np.zeros(len(uses), dtype=np.int64)

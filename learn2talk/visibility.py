@@ -1,4 +1,4 @@
-"""What a picture shows of a mesh, on the CPU: the triangle of each pixel, the outlines between them.
+"""What a picture shows of a mesh, on the CPU: each pixel's triangle, and outlines between pixels.
 
 These are the decisions of a picture, which have no gradient; :mod:`learn2talk.models.renderer`
 computes from them all that has one. Compiled by numba when first called (cached on disk), so import
@@ -20,7 +20,7 @@ MAX_STEPS = 16  # triangles that a line from one pixel to the next is followed o
 def find_visible(
     screen: np.ndarray, triangles: np.ndarray, seen: np.ndarray, depth: np.ndarray
 ) -> None:
-    """Which triangle the centre of each pixel sees, as ``rasterize.draw`` decides it, frame by frame.
+    """Which triangle the centre of each pixel sees, as ``rasterize.draw`` decides it.
 
     Args:
         screen: float64 (N, V, 3): x, y in pixels and depth.
