@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,7 @@ def speed(
                 ("forward and backward", both),
                 ("with the lip reader, forward and backward", read),
             ):
-                work[f"{what}, {where}"] = on(count, lambda c=call, r=renderer: c(r))
+                work[f"{what}, {where}"] = on(count, partial(call, renderer))
     return measure(f"Mouths 88x88, {name}", work, calls)
 
 

@@ -61,6 +61,16 @@ class MouthRenderer(nn.Module):
             number is below 1.
     """
 
+    source: Tensor  # int64 (R,), the vertex of a face that each drawn vertex follows
+    sink: Tensor  # float (R,), mm that it is pushed back
+    triangles: Tensor  # int32 (F, 3) of drawn vertices
+    neighbours: Tensor  # int32 (F, 3), the triangle beyond each edge, or -1
+    colours: Tensor  # float (R, 3), 0-255
+    gloss: Tensor  # float (R,)
+    light: Tensor  # float (3,), unit vector
+    background: Tensor  # float (), grey 0-255
+    lip_ids: Tensor  # int64 (40,), the canonical lip points
+
     def __init__(
         self,
         template: FaceTemplate,
@@ -181,7 +191,7 @@ class MouthRenderer(nn.Module):
         shine = (nx * half[0] + ny * half[1] + nz * half[2]).clamp_min(0.0) ** GLOSS_POWER
         shine = shine * (255.0 * self.gloss.to(x.dtype))
         colours = self.colours.to(x.dtype)
-        return sum(  # type: ignore[return-value]
+        return sum(
             share * (colours[:, channel] * brightness + shine).clamp_max(255.0)
             for channel, share in enumerate(GREY)
         )
