@@ -61,7 +61,7 @@ class Camera:
 
 
 @dataclass(frozen=True)
-class _Surface:
+class DrawnSurface:
     """What is drawn: ``source`` (N,) vertex of the motion that each drawn vertex follows, pushed
     back by ``sink`` (N,) mm; triangles (F, 3) of drawn vertices, colours (N, 3) and gloss (N,)."""
 
@@ -108,7 +108,7 @@ def render_frames(
     Raises:
         ValueError: the shapes disagree, a vertex is not a number, or numba is not installed.
     """
-    surface = _surface(template, palette)
+    surface = drawn_surface(template, palette)
     view = camera or face_camera(template)
     moved = _checked(vertices, template)
     with ThreadPoolExecutor(max_workers=num_threads) as pool:
@@ -145,7 +145,7 @@ def render_mouth_crops(
     Raises:
         ValueError: as :func:`render_frames`.
     """
-    surface = _surface(template, palette)
+    surface = drawn_surface(template, palette)
     view = camera or mouth_camera(template)
     moved = _checked(vertices, template)
     crops = np.empty((len(moved), size, size), dtype=np.uint8)
@@ -181,7 +181,12 @@ def _checked(vertices: np.ndarray, template: FaceTemplate) -> np.ndarray:
     return moved
 
 
-def _surface(template: FaceTemplate, palette: Palette) -> _Surface:
+def drawn_surface(template: FaceTemplate, palette: Palette) -> DrawnSurface:
+    """What is drawn of a template: its own triangles, or with a dark mouth where it has no inside.
+
+    Raises:
+        ValueError: the template has neither the region ``mouth_inside`` nor ``lips_inner``.
+    """
     colours = {
         "skin": palette.skin,
         "ears": tuple(int(0.95 * c) for c in palette.skin),
@@ -225,7 +230,7 @@ def _surface(template: FaceTemplate, palette: Palette) -> _Surface:
         -template.vertices[source][triangles][:, :, 2].mean(axis=1), kind="stable"
     )
     ordered = np.ascontiguousarray(triangles[near_first], dtype=np.int32)
-    return _Surface(source, sink, ordered, shade, gloss)
+    return DrawnSurface(source, sink, ordered, shade, gloss)
 
 
 def _wound_to_viewer(template: FaceTemplate) -> np.ndarray:
@@ -283,7 +288,7 @@ def _rotation(yaw: float, pitch: float) -> np.ndarray:
 
 def _draw(
     frame: np.ndarray,
-    surface: _Surface,
+    surface: DrawnSurface,
     camera: Camera,
     palette: Palette,
     size: int,

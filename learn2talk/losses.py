@@ -45,6 +45,22 @@ def sync_loss(audio: Tensor, motion: Tensor, window_mask: Tensor) -> LossSum:
     return LossSum((distance * window_mask).sum(), int(window_mask.sum()))
 
 
+def lip_reading_loss(
+    student_features: Tensor, teacher_features: Tensor, valid_mask: Tensor
+) -> LossSum:
+    """1 - cosine of what a lip reader sees in a drawn and in a real mouth, in [0, 2].
+
+    Half the squared distance of the normalised features, summed over frames; a frame without
+    features (zeros) counts 1.
+
+    Args:
+        student_features, teacher_features: float (B, T, D) of one frozen lip reader.
+        valid_mask: bool (B, T), True = both mouths are there.
+    """
+    distance = 1.0 - functional.cosine_similarity(student_features, teacher_features, dim=-1)
+    return LossSum((distance * valid_mask).sum(), int(valid_mask.sum()))
+
+
 def shifted_negatives(num_windows: int, min_shift: int, device: torch.device) -> Tensor:
     """(N, N) True where window j is a negative for window i: |i - j| >= min_shift frames.
 

@@ -72,6 +72,22 @@ def edge_uses(triangles: np.ndarray) -> np.ndarray:
     return counts
 
 
+def triangle_neighbours(triangles: np.ndarray) -> np.ndarray:
+    """The triangle beyond each edge: int32 (F, 3), edge k runs from corner k to the next.
+
+    -1 where there is none, or more than one (an edge that three triangles share has no other side).
+    """
+    count = len(triangles)
+    ends = np.sort(np.stack([triangles, np.roll(triangles, -1, axis=1)], axis=-1), axis=-1)
+    _, edge, uses = np.unique(ends.reshape(-1, 2), axis=0, return_inverse=True, return_counts=True)
+    edge = edge.reshape(-1)
+    owners = np.repeat(np.arange(count), 3)
+    total = np.zeros(len(uses), dtype=np.int64)
+    np.add.at(total, edge, owners)
+    beyond = np.where(uses[edge] == 2, total[edge] - owners, -1)  # of two owners, the other
+    return beyond.reshape(count, 3).astype(np.int32)
+
+
 @dataclass
 class MeshAssembly:
     """Collects parts, each with its own vertices, into one mesh with named regions."""

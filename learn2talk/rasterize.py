@@ -12,6 +12,7 @@ import numpy as np
 from numba import njit
 
 AMBIENT, DIFFUSE, FILL = 0.34, 0.62, 0.16
+WRAP, GLOSS_POWER = 0.25, 24
 
 
 @njit(cache=True, nogil=True)
@@ -61,9 +62,9 @@ def shade(
         if length < 1e-12:
             nx, ny, nz, length = 0.0, 0.0, 1.0, 1.0
         nx, ny, nz = nx / length, ny / length, nz / length
-        lambert = max((nx * light[0] + ny * light[1] + nz * light[2] + 0.25) / 1.25, 0.0)
+        lambert = max((nx * light[0] + ny * light[1] + nz * light[2] + WRAP) / (1.0 + WRAP), 0.0)
         brightness = AMBIENT + DIFFUSE * lambert + FILL * max(nz, 0.0)
-        highlight = max(nx * hx + ny * hy + nz * hz, 0.0) ** 24 * gloss[v] * 255.0
+        highlight = max(nx * hx + ny * hy + nz * hz, 0.0) ** GLOSS_POWER * gloss[v] * 255.0
         for channel in range(3):
             shaded[v, channel] = min(colours[v, channel] * brightness + highlight, 255.0)
 

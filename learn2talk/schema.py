@@ -134,6 +134,7 @@ class MotionBatch:
     displacement: torch.Tensor  # (B, T, R, 3) mm, animated vertices minus template
     num_targets: int  # frames or windows that the loss is a sum over
     draw: int  # seed of this batch's random draws
+    mouth_crops: torch.Tensor | None = None  # (B, T, 88, 88) uint8, where they were asked for
 
     def to(self, device: torch.device) -> MotionBatch:
         """The same batch on another device."""

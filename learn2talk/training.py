@@ -18,7 +18,9 @@ from torch import Tensor, nn
 from avsr.files import read_json, sha256_file
 from avsr.losses import LossSum
 from avsr.metrics import roc_auc
+from avsr.training.hub import recognizer_file
 from avsr.training.loop import TrainConfig, make_accelerator, train
+from avsr.training.recognizer import load_recognizer
 from avsr.training.run_folder import provenance, write_run_info
 from avsr.training.seed import seed_everything
 from learn2talk.data.motion import (
@@ -29,6 +31,7 @@ from learn2talk.data.motion import (
     mean_template,
 )
 from learn2talk.files import load_sync_expert, save_student, save_sync_expert
+from learn2talk.lip_reading import LipReading
 from learn2talk.losses import (
     calibrated_sync_loss,
     contrastive_sync_loss,
@@ -39,6 +42,7 @@ from learn2talk.losses import (
 )
 from learn2talk.metrics import mean_vertex_errors_mm, shifted_windows
 from learn2talk.models.layers import rigid_free_motion
+from learn2talk.models.lip_reader import LipReadNet
 from learn2talk.models.student import Student, StudentConfig
 from learn2talk.models.sync_expert import SyncExpertConfig, SyncNet3D
 from learn2talk.pretraining import start_with_ear
@@ -105,10 +109,25 @@ class StudentTrainConfig:
     """Of the squared error of the frame-to-frame movement, 1 / (mm per frame)^2."""
     sync_weight: float = 0.1
     """Of 1 - cosine in the frozen sync expert's space; needs a sync expert unless 0."""
+    lip_reading_weight: float = 0.0
+    """Of 1 - cosine of what a lip reader sees in the drawn and in the real mouth; needs
+    `lip_reader` unless 0."""
+    lip_reader: str | None = None
+    """Recogniser that sees mouth crops: a file, a published folder, or owner/name on the Hub."""
+    lip_reading_frames: int = 25
+    """Length of the random stretch of each clip that is drawn in an update, frames."""
 
     def __post_init__(self) -> None:
-        if min(self.vertex_weight, self.velocity_weight, self.sync_weight) < 0:
+        weights = self.vertex_weight, self.velocity_weight, self.sync_weight
+        if min(*weights, self.lip_reading_weight) < 0:
             raise ValueError(f"loss weights must be at least 0: {self}")
+        if self.lip_reading_weight > 0 and self.lip_reader is None:
+            raise ValueError(
+                f"lip_reading_weight is {self.lip_reading_weight} but there is no lip_reader; give "
+                "a recogniser's file with --config.lip-reader, or set the weight to 0"
+            )
+        if self.lip_reading_frames < 1:
+            raise ValueError(f"lip_reading_frames is {self.lip_reading_frames}; give 1 or more")
 
 
 def sync_batch_loss(model: nn.Module, batch: MotionBatch, config: SyncTrainConfig) -> LossSum:
@@ -152,19 +171,24 @@ def sync_batch_loss(model: nn.Module, batch: MotionBatch, config: SyncTrainConfi
 
 
 class StudentLoss:
-    """Vertex, velocity and sync loss of a batch, summed over its tracked frames.
+    """Vertex, velocity, sync and lip-reading loss of a batch, summed over its tracked frames.
 
     Args:
         config: the weights.
         lip_positions: (40,) where the canonical lip points are among the animated vertices.
         expert: frozen sync expert; None where `config.sync_weight` is 0.
+        lip_reading: the lip-reading term; None where `config.lip_reading_weight` is 0.
 
     Raises:
-        ValueError: an expert is missing, or it is a judge.
+        ValueError: an expert is missing, or it is a judge; the lip-reading term is missing.
     """
 
     def __init__(
-        self, config: StudentTrainConfig, lip_positions: np.ndarray, expert: SyncNet3D | None
+        self,
+        config: StudentTrainConfig,
+        lip_positions: np.ndarray,
+        expert: SyncNet3D | None,
+        lip_reading: LipReading | None = None,
     ) -> None:
         if config.sync_weight > 0 and expert is None:
             raise ValueError(
@@ -176,7 +200,12 @@ class StudentLoss:
                 f"this sync expert is a {expert.config.role!r}; a network that scores students is "
                 "never their loss, train one with --config.model.role loss"
             )
-        self.config, self.expert = config, expert
+        if config.lip_reading_weight > 0 and lip_reading is None:
+            raise ValueError(
+                f"lip_reading_weight is {config.lip_reading_weight} but there is no lip reader; "
+                "give a recogniser's file with --config.lip-reader"
+            )
+        self.config, self.expert, self.lip_reading = config, expert, lip_reading
         self.lip_positions = torch.from_numpy(lip_positions.astype(np.int64))
 
     def __call__(self, model: nn.Module, batch: MotionBatch) -> LossSum:
@@ -198,6 +227,12 @@ class StudentLoss:
             sync = sync_loss(audio, motion, self.expert.window_mask(batch.valid_mask))
             total = total + self.config.sync_weight * sync.total
             logs["sync"] = float(sync.total.detach())
+        if self.lip_reading is not None and self.config.lip_reading_weight > 0:
+            read = self.lip_reading(moved, batch)
+            # Only stretches are drawn: their mean stands for all the tracked frames.
+            whole = read.total * (batch.num_targets / max(read.count, 1))
+            total = total + self.config.lip_reading_weight * whole
+            logs["lip_reading"] = float(whole.detach())
         return LossSum(total, batch.num_targets, logs)
 
 
@@ -338,21 +373,32 @@ def train_student(
         update and validation metrics of the best student.
 
     Raises:
-        ValueError: no usable clip, no sync expert or a judge; the loss is not finite.
+        ValueError: no usable clip, no sync expert or a judge, no lip reader; the loss is not
+            finite.
     """
     config = config or StudentTrainConfig()
+    reader, reader_sha256 = _lip_reader(config)
     expert, expert_info = None, None
     if sync_expert is not None:
         expert, expert_info = load_sync_expert(sync_expert, "loss")
     window = expert.config.window_frames if expert is not None else 1
     read = partial(MotionClips, prepared, num_mels=config.model.num_mels, window_frames=window)
-    clips = read("train", augment=config.augment, seed=config.train.seed)
+    clips = read(
+        "train",
+        augment=config.augment,
+        seed=config.train.seed,
+        mouth_crops=reader is not None,
+    )
     valid = read("valid")
     template = mean_template([clips.templates[name] for name in speakers_of(clips)])
     lip_positions = np.searchsorted(clips.animated_ids, template.lip_ids)
-    batch_loss = StudentLoss(config, lip_positions, expert)
+    lip_reading = None
+    if reader is not None:
+        lip_reading = LipReading(template, clips.animated_ids, reader, config.lip_reading_frames)
+    batch_loss = StudentLoss(config, lip_positions, expert, lip_reading)
     origin = _origin(prepared, train=clips, valid=valid)
     origin["sync_expert_sha256"] = expert_info and expert_info["weights_sha256"]
+    origin["lip_reader_sha256"] = reader_sha256
     seed_everything(config.train.seed, 0)
     model = Student(config.model, len(clips.animated_ids))
     model.mel_mean, model.mel_std = mel_statistics(clips)
@@ -378,6 +424,14 @@ def train_student(
         run_folder=run_folder,
         accelerator=make_accelerator(config.train, cpu=cpu),
     )
+
+
+def _lip_reader(config: StudentTrainConfig) -> tuple[LipReadNet | None, str | None]:
+    """The lip reader and its file's hash; None, None where the weight is 0."""
+    if config.lip_reading_weight == 0 or config.lip_reader is None:
+        return None, None
+    recognizer, _ = load_recognizer(config.lip_reader)
+    return LipReadNet(recognizer), sha256_file(recognizer_file(config.lip_reader))
 
 
 def speakers_of(clips: MotionClips) -> list[str]:

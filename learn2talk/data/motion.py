@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,7 +23,7 @@ from avsr.data.augment import (
     stretch_features,
     stretch_index,
 )
-from avsr.data.dataset import features_of, generator_of
+from avsr.data.dataset import features_of, generator_of, middle_crop
 from avsr.data.manifest import (
     decode_array,
     decode_vertices,
@@ -84,6 +84,7 @@ class MotionClip:
     words: tuple[tuple[str, float, float], ...]  # word, start_s, end_s
     phones: tuple[tuple[str, float, float], ...]  # phone, start_s, end_s; empty where unknown
     draw: int = 0  # seed of this example's random draws
+    mouth_crops: NDArray[np.uint8] | None = None  # (T, 88, 88), only in examples that need them
 
     @property
     def num_frames(self) -> int:
@@ -128,6 +129,8 @@ class MotionClips:
         part: "first" and "second" are two fixed halves of the split, disjoint by utterance.
         augment: how training examples are changed; None: not at all.
         seed: of the augmentation's draws.
+        mouth_crops: whether examples have the clip's real mouth crops; these are not kept in
+            memory but read anew for each example.
 
     Raises:
         ValueError: no clip is left, a speaker has no template, or lips and vertices disagree.
@@ -143,6 +146,7 @@ class MotionClips:
         part: Part = "all",
         augment: MotionAugment | None = None,
         seed: int = 0,
+        mouth_crops: bool = False,
     ) -> None:
         self.folder, self.split, self.augment, self.seed = folder, split, augment, seed
         self.num_mels = num_mels
@@ -150,8 +154,10 @@ class MotionClips:
         self.animated_ids = animated_ids(next(iter(self.templates.values())))
         self.clips: list[MotionClip] = []
         self.excluded: list[tuple[str, str]] = []
-        rows: datasets.Dataset = load_prepared(folder, split).select_columns(list(COLUMNS))
-        for row in rows:
+        stored: datasets.Dataset = load_prepared(folder, split)
+        self._crops = stored.select_columns(["mouth_crops"]) if mouth_crops else None
+        self._rows: list[int] = []  # of each clip in the stored split
+        for number, row in enumerate(stored.select_columns(list(COLUMNS))):
             if part != "all" and half_of(row["utterance_id"]) != part:
                 continue
             clip = self._decode(row)
@@ -160,6 +166,7 @@ class MotionClips:
                 self.excluded.append((clip.utterance_id, reason))
                 continue
             self.clips.append(clip)
+            self._rows.append(number)
         if not self.clips:
             raise ValueError(
                 f"{folder}: split {split!r} (part {part!r}) has no usable clip, "
@@ -202,6 +209,9 @@ class MotionClips:
     def example(self, index: int, epoch: int) -> MotionClip:
         """Clip `index` as it looks in `epoch`."""
         clip = self.clips[index]
+        if self._crops is not None:
+            crops = middle_crop(decode_array(self._crops[self._rows[index]]["mouth_crops"]))
+            clip = replace(clip, mouth_crops=crops)
         generator = generator_of(self.seed, epoch, clip.utterance_id)
         draw = int(generator.integers(2**31))
         return changed(clip, self.augment, generator, draw)
@@ -223,10 +233,11 @@ def changed(
 ) -> MotionClip:
     """A clip with sound and motion stretched together, another level, and moved lip points.
 
-    The displacement (the student's target) is stretched but neither mirrored nor moved.
+    The displacement (the student's target) and the mouth crops are stretched but neither mirrored
+    nor moved; of the crops the nearest one is taken.
     """
     features, lips, neutral = clip.features, clip.lips, clip.neutral_lips
-    displacement, tracked = clip.displacement, clip.tracked
+    displacement, tracked, crops = clip.displacement, clip.tracked, clip.mouth_crops
     if augment is not None:
         positions = stretch_index(
             clip.num_frames, AugmentConfig(stretch=augment.stretch), generator
@@ -236,6 +247,8 @@ def changed(
         low = np.floor(positions).astype(int)
         high = np.minimum(low + 1, clip.num_frames - 1)
         tracked = tracked[low] & tracked[high]
+        if crops is not None:
+            crops = crops[np.rint(positions).astype(int)]
         gain_db = generator.uniform(-augment.gain_db, augment.gain_db)
         # A gain adds a constant to log power; the floor moves with it, as a noise floor would.
         features = features + np.float32(gain_db * np.log(10.0) / 10.0)
@@ -255,6 +268,7 @@ def changed(
         words=clip.words,
         phones=clip.phones,
         draw=draw,
+        mouth_crops=crops,
     )
 
 
@@ -281,6 +295,7 @@ def collate_motion(clips: Sequence[MotionClip], window_frames: int = 1) -> Motio
     draw = 0
     for clip in clips:
         draw = (31 * draw + clip.draw) % 2**31
+    crops = [clip.mouth_crops for clip in clips if clip.mouth_crops is not None]
     return MotionBatch(
         utterance_ids=tuple(clip.utterance_id for clip in clips),
         features=padded([clip.features for clip in clips], FEATURES_PER_FRAME),
@@ -291,4 +306,5 @@ def collate_motion(clips: Sequence[MotionClip], window_frames: int = 1) -> Motio
         displacement=padded([clip.displacement for clip in clips]),
         num_targets=num_targets,
         draw=draw,
+        mouth_crops=padded(crops) if len(crops) == len(clips) else None,
     )

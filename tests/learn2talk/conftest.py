@@ -39,7 +39,11 @@ def tiny_template() -> FaceTemplate:
 
 
 def tiny_utterance(name: str, speaker: str, seed: int, num_frames: int = 50) -> PreparedUtterance:
-    """Noise whose loudness follows a smooth curve, and a mouth that opens with it."""
+    """Noise whose loudness follows a smooth curve, and a mouth that opens with it.
+
+    The mouth crops are noise in ten grey levels from ten times the seed's last digit on.
+    """
+    crop_level = 10 * (seed % 10)
     rng = np.random.default_rng(seed)
     curve = np.convolve(rng.uniform(0, 1, num_frames + 4), np.ones(3) / 3, "same")[2:-2]
     curve = np.clip(curve, 0.02, 1.0)
@@ -58,7 +62,7 @@ def tiny_utterance(name: str, speaker: str, seed: int, num_frames: int = 50) -> 
         speaker_id=speaker,
         text="a b",
         audio=audio,
-        mouth_crops=np.zeros((num_frames, 96, 96), np.uint8),
+        mouth_crops=rng.integers(crop_level, crop_level + 10, (num_frames, 96, 96), np.uint8),
         lips=np.ascontiguousarray(vertices[:, :40]),
         vertices=vertices,
         video_valid=valid,

@@ -10,6 +10,7 @@ from torch.nn import functional
 from learn2talk.losses import (
     calibrated_sync_loss,
     contrastive_sync_loss,
+    lip_reading_loss,
     margin_sync_loss,
     shifted_negatives,
     sync_loss,
@@ -48,6 +49,19 @@ def test_sync_loss_is_zero_for_agreement_and_two_for_opposites() -> None:
     assert float(sync_loss(audio, audio, mask).total) == pytest.approx(0.0, abs=1e-5)
     opposite = sync_loss(audio, -audio, mask)
     assert opposite.count == 8 and float(opposite.total) == pytest.approx(16.0, rel=1e-5)
+
+
+def test_lip_reading_loss_by_hand() -> None:
+    student = torch.tensor([[[3.0, 4.0], [0.0, 2.0], [1.0, 0.0], [0.0, 0.0]]])
+    teacher = torch.tensor([[[6.0, 8.0], [-5.0, 0.0], [-9.0, 0.0], [1.0, 1.0]]])
+    one_by_one = [0.0, 1.0, 2.0, 1.0]  # same direction, right angle, opposite, nothing seen
+    for frame, expected in enumerate(one_by_one):
+        mask = torch.zeros(1, 4, dtype=torch.bool)
+        mask[0, frame] = True
+        loss = lip_reading_loss(student, teacher, mask)
+        assert loss.count == 1 and float(loss.total) == pytest.approx(expected, abs=1e-6)
+    whole = lip_reading_loss(student, teacher, torch.ones(1, 4, dtype=torch.bool))
+    assert whole.count == 4 and float(whole.total) == pytest.approx(4.0, abs=1e-6)
 
 
 def test_negatives_leave_out_the_window_and_its_neighbours() -> None:

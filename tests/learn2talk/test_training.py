@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from avsr.files import read_json
+from avsr.files import read_json, sha256_file
+from avsr.models.recognizer import Recognizer, RecognizerConfig
+from avsr.text import Tokenizer, train_tokenizer
 from avsr.training.loop import TrainConfig
+from avsr.training.recognizer import save_recognizer
 from learn2talk.data.motion import (
     MotionAugment,
     MotionClips,
@@ -25,6 +28,9 @@ from learn2talk.evaluate import (
     shifted_in_time,
 )
 from learn2talk.files import load_student, load_sync_expert, save_sync_expert
+from learn2talk.lip_reading import LipReading
+from learn2talk.losses import sync_loss, velocity_loss, vertex_loss
+from learn2talk.models.lip_reader import LipReadNet
 from learn2talk.models.student import Student, StudentConfig
 from learn2talk.models.sync_expert import SyncExpertConfig, SyncNet3D
 from learn2talk.training import (
@@ -167,6 +173,113 @@ def test_student_loss_is_the_weighted_sum_and_reaches_the_student(tiny_corpus: P
     loss.total.backward()
     assert loss.count == batch.num_targets
     assert model.vertices.weight.grad is not None and model.vertices.weight.grad.abs().max() > 0
+
+
+@pytest.fixture(scope="module")
+def lip_reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained recogniser that sees mouth crops."""
+    tokenizer = Tokenizer(train_tokenizer(["bin blue at f two now", "lay red by a six again"], 40))
+    config = RecognizerConfig(
+        vocabulary_size=tokenizer.size,
+        streams=("crops",),
+        width=16,
+        num_heads=2,
+        fused_layers=1,
+        video_channels=(8, 8, 8),
+    )
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("reader") / "best.safetensors"
+    save_recognizer(path, Recognizer(config), tokenizer, {})
+    return path
+
+
+def test_examples_have_their_real_mouth_crops_where_asked(tiny_corpus: Path) -> None:
+    clips = MotionClips(
+        tiny_corpus, "train", part="second", augment=MotionAugment(stretch=0.3), mouth_crops=True
+    )
+    plain = MotionClips(tiny_corpus, "train", part="second", augment=MotionAugment(stretch=0.3))
+    for index in range(len(clips)):
+        example = clips.example(index, 0)
+        assert example.mouth_crops is not None
+        assert example.mouth_crops.shape == (example.num_frames, 88, 88)
+        # The crops change nothing else, nor any draw; and they are the clip's own.
+        np.testing.assert_array_equal(example.lips, plain.example(index, 0).lips)
+        number = int(clips.clips[index].utterance_id.removeprefix("train"))
+        assert set(np.unique(example.mouth_crops)) <= set(range(10 * number, 10 * number + 10))
+        assert plain.example(index, 0).mouth_crops is None
+    both = [clips.example(index, 0) for index in range(2)]
+    batch = collate_motion(both)
+    assert batch.mouth_crops is not None and batch.mouth_crops.dtype == torch.uint8
+    assert batch.mouth_crops.shape == (*batch.valid_mask.shape, 88, 88)
+    assert collate_motion([both[0], plain.example(1, 0)]).mouth_crops is None
+
+
+def test_lip_reading_is_weighted_by_frame_and_reaches_the_student(tiny_corpus: Path) -> None:
+    clips = MotionClips(tiny_corpus, "train", mouth_crops=True)
+    batch = collate_motion([clips.example(0, 0), clips.example(1, 0)])
+    torch.manual_seed(0)
+    shape = RecognizerConfig(
+        vocabulary_size=7, width=16, num_heads=2, fused_layers=1, video_channels=(8, 8)
+    )
+    term = LipReading(clips.templates["s0"], clips.animated_ids, LipReadNet(Recognizer(shape)), 6)
+    model = Student(replace(SMALL, dropout=0.0), 44)
+    weights = {"vertex_weight": 0.0, "velocity_weight": 0.0, "sync_weight": 0.0}
+    config = StudentTrainConfig(**weights, lip_reading_weight=0.5, lip_reader="x")
+    loss = StudentLoss(config, np.arange(40), None, term)(model, batch)
+    read = term(model(batch.features, batch.valid_mask), batch)
+    assert loss.count == batch.num_targets > read.count > 0
+    per_frame = float(read.total.detach()) / read.count
+    assert float(loss.total.detach()) == pytest.approx(0.5 * per_frame * loss.count, rel=1e-4)
+    assert loss.logs["lip_reading"] == pytest.approx(per_frame * loss.count, rel=1e-4)
+    loss.total.backward()
+    assert model.vertices.weight.grad is not None and model.vertices.weight.grad.abs().max() > 0
+    with pytest.raises(ValueError, match="there is no lip reader"):
+        StudentLoss(config, np.arange(40), None)
+
+
+def test_zero_weight_of_lip_reading_changes_not_one_bit(
+    tiny_corpus: Path, experts: Path, student: Path, lip_reader: Path, tmp_path: Path
+) -> None:
+    config = StudentTrainConfig(model=SMALL, train=FEW, lip_reader=str(lip_reader))
+    train_student(tiny_corpus, tmp_path / "zero", experts / "loss", config, cpu=True)
+    read = replace(config, lip_reading_weight=1.0, lip_reading_frames=4)
+    train_student(tiny_corpus, tmp_path / "one", experts / "loss", read, cpu=True)
+    plain, zero, one = map(load_student, (student, tmp_path / "zero", tmp_path / "one"))
+    same = plain.provenance["student_sha256"]
+    assert zero.provenance["student_sha256"] == same != one.provenance["student_sha256"]
+    assert zero.provenance["lip_reader_sha256"] is None
+    assert one.provenance["lip_reader_sha256"] == sha256_file(lip_reader)
+
+
+def test_the_loss_without_lip_reading_is_bit_by_bit_the_sum_of_the_others(
+    tiny_corpus: Path,
+) -> None:
+    batch = collate_motion(MotionClips(tiny_corpus, "train").clips[:2])
+    expert = SyncNet3D(small_expert("loss")).eval().requires_grad_(False)
+    model = Student(SMALL, 44).eval()
+    loss = StudentLoss(StudentTrainConfig(), np.arange(40), expert)(model, batch)
+    moved = model(batch.features, batch.valid_mask)
+    vertex = vertex_loss(moved, batch.displacement, batch.tracked_mask).total
+    velocity = velocity_loss(moved, batch.displacement, batch.tracked_mask).total
+    motion = expert.embed_motion(batch.neutral_lips[:, None] + moved[:, :, :40], batch.neutral_lips)
+    mask = expert.window_mask(batch.valid_mask)
+    sync = sync_loss(expert.embed_audio(batch.features), motion, mask).total
+    assert torch.equal(loss.total, 1.0 * vertex + 2.0 * velocity + 0.1 * sync)
+    assert set(loss.logs) == {"vertex_mm2", "velocity_mm2", "sync"}
+
+
+def test_a_lip_reader_is_asked_for_where_it_is_needed(tiny_corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="lip_reading_weight is 0.2 but there is no lip_reader"):
+        StudentTrainConfig(lip_reading_weight=0.2)
+    with pytest.raises(ValueError, match="at least 0"):
+        StudentTrainConfig(lip_reading_weight=-1.0)
+    with pytest.raises(ValueError, match="lip_reading_frames is 0"):
+        StudentTrainConfig(lip_reading_frames=0)
+    config = StudentTrainConfig(
+        sync_weight=0.0, lip_reading_weight=1.0, lip_reader=str(tmp_path / "none.safetensors")
+    )
+    with pytest.raises(ValueError, match="none.safetensors"):
+        train_student(tiny_corpus, tmp_path / "x", None, config, cpu=True)
 
 
 def test_a_judge_is_never_a_loss(tiny_corpus: Path, experts: Path, tmp_path: Path) -> None:
