@@ -46,6 +46,8 @@ def load_ict_shapes(folder: Path | str) -> ShapeSet:
         if missing:
             raise ValueError(f"{path}: has no {', '.join(missing)}; copy the file again")
         arrays = {key: stored[key] for key in _KEYS}
+    if "jawOpen" not in arrays["expr_names"]:
+        raise ValueError(f"{path}: has no expression jawOpen; copy the file again")
     template = _template(arrays)
     summed: dict[str, NDArray[np.float32]] = {}
     for name, shape in zip(arrays["expr_names"].tolist(), arrays["expr"], strict=True):
@@ -75,9 +77,13 @@ def _template(arrays: dict[str, NDArray]) -> FaceTemplate:
     parts = {
         str(name): np.arange(int(first), int(last) + 1) for name, first, last in arrays["parts"]
     }
-    outer = _contour(vertices, triangles, marks[list(_OUTER)])
-    inner = _contour(vertices, triangles, marks[list(_INNER)])
+    outer, rim = _contour(vertices, triangles, marks[list(_OUTER)])
+    inner, _ = _contour(vertices, triangles, marks[list(_INNER)])
     face = parts["face"]
+    opened = arrays["expr"][arrays["expr_names"].tolist().index("jawOpen")].astype(np.float32)
+    drop = np.linalg.norm(opened, axis=1)
+    gums = parts["gums_tongue"]
+    with_jaw = drop[gums] > 0.5 * drop[slice(*_TEETH_LOWER)].mean()
     nose_base = float(vertices[marks[33], 1])
     low = vertices[face, 1] < nose_base
     front = vertices[face, 2] > float(vertices[marks[0], 2])  # before the jaw's hinge
@@ -86,9 +92,11 @@ def _template(arrays: dict[str, NDArray]) -> FaceTemplate:
     regions = {
         "lips_outer": outer,
         "lips_inner": inner,
+        "lips": _enclosed(triangles[np.isin(triangles, face).all(axis=1)], inner, rim),
         "lower_face": np.union1d(lower, np.concatenate([outer, inner])),
         "upper_face": face[~low & front],
-        "mouth_inside": parts["mouth_socket"],
+        "mouth_inside": np.union1d(parts["mouth_socket"], gums[~with_jaw]),
+        "tongue": gums[with_jaw],  # with the lower gums
         "teeth_lower": np.arange(*_TEETH_LOWER),
         "teeth_upper": np.arange(*_TEETH_UPPER),
     }
@@ -97,18 +105,36 @@ def _template(arrays: dict[str, NDArray]) -> FaceTemplate:
 
 def _contour(
     vertices: NDArray[np.float32], triangles: NDArray[np.int32], marks: NDArray[np.int32]
-) -> NDArray[np.int64]:
-    """20 vertices of the mesh, evenly spaced from corner to corner on the way through landmarks."""
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """20 vertices of the mesh, evenly spaced from corner to corner on the way through landmarks,
+    and all vertices of that way."""
     # Only the mouth's surroundings are searched: the way never leaves them.
     low, high = vertices[marks].min(axis=0) - 10.0, vertices[marks].max(axis=0) + 10.0
     near = ((vertices >= low) & (vertices <= high)).all(axis=1)
     mouth = triangles[near[triangles].all(axis=1)]
     right = int(np.argmax(vertices[marks, 0]))
-    halves = []
+    halves, way = [], []
     for stops in (marks[: right + 1], np.append(marks[right:], marks[0])):
         path = np.array(path_along_edges(vertices, mouth, stops.tolist()))
         steps = np.linalg.norm(np.diff(vertices[path].astype(np.float64), axis=0), axis=1)
         along = np.concatenate([[0.0], np.cumsum(steps)])
         wanted = np.linspace(0.0, along[-1], CONTOUR_POINTS // 2 + 1)[:-1]
         halves.append(path[np.abs(along[None] - wanted[:, None]).argmin(axis=1)])
-    return np.concatenate(halves)
+        way.append(path)
+    return np.concatenate(halves), np.unique(np.concatenate(way))
+
+
+def _enclosed(
+    triangles: NDArray[np.int32], start: NDArray[np.int64], rim: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """The vertices that edges join to `start` without crossing `rim`, and the rim."""
+    found = np.zeros(int(triangles.max()) + 1, dtype=bool)
+    wall = found.copy()
+    found[start], wall[rim] = True, True
+    while True:
+        touched = (found & ~wall)[triangles].any(axis=1)
+        grown = found.copy()
+        grown[triangles[touched]] = True
+        if np.array_equal(grown, found):
+            return np.flatnonzero(found | wall)
+        found = grown

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from learn2talk.export.alignment import Similarity, fit_similarity, same_topology, upper_share
 from learn2talk.schema import FaceTemplate
 
-NEAR_CONTROLS, FAR_CONTROLS = 260, 240
-_REACH = 2.4  # mouth widths around the mouth from which controls are taken
+# Control vertices: so many within so many mouth widths of the mouth, beside the 40 lip points.
+_TIERS = ((0.65, 240), (1.2, 160), (2.4, 200))
 _SEAM = (0.35, 0.65)  # share of the upper side between which the two fields are blended
 _FADE = (0.2, 0.8)  # mouth widths from the nearest control over which movement fades out
 _BLOCK = 2048
@@ -45,8 +45,10 @@ class Transfer:
         if self.operator is None:
             return turned
         moved = np.zeros((len(displacement), len(self.target.vertices), 3))
-        for frame, there in zip(turned, moved, strict=True):
-            there[self.ids] = self.operator @ frame
+        active = np.flatnonzero(turned.any(axis=(0, 2)))
+        operator = self.operator[:, active]
+        for frame, there in zip(turned[:, active], moved, strict=True):
+            there[self.ids] = operator @ frame
         moved[:, self.target.lip_ids] = self.alignment.displacement(
             displacement[:, self.source.lip_ids]
         )
@@ -72,10 +74,14 @@ def make_transfer(source: FaceTemplate, target: FaceTemplate) -> Transfer:
     side = upper_share(source)
     width = float(np.linalg.norm(target.lips[10] - target.lips[0]))
     laid = _bent(alignment.points(source.vertices), source.lip_ids, target.lips, width)
-    controls = _controls(laid, source.lip_ids, np.isfinite(side), target.lips.mean(axis=0), width)
+    away = np.linalg.norm(laid - target.lips.mean(axis=0), axis=1) / width
+    away[~np.isfinite(side)] = np.inf
+    inside = source.regions.get("mouth_inside", np.zeros(0, np.int32))
+    away[inside] = np.maximum(away[inside], _TIERS[-2][0] + 1e-6)  # the skin comes first
+    controls = _controls(laid, source.lip_ids, away, width)
     there = upper_share(target)
-    away = _nearest(target.vertices.astype(np.float64), laid[controls])
-    fade = 1.0 - _smoothstep((away / width - _FADE[0]) / (_FADE[1] - _FADE[0]))
+    gap = _nearest(target.vertices.astype(np.float64), laid[controls])
+    fade = 1.0 - _smoothstep((gap / width - _FADE[0]) / (_FADE[1] - _FADE[0]))
     ids = np.flatnonzero(np.isfinite(there) & (fade > 0))
     upper = _smoothstep((there[ids] - _SEAM[0]) / (_SEAM[1] - _SEAM[0]))
     places = target.vertices[ids].astype(np.float64)
@@ -129,15 +135,16 @@ def _bent(
 def _controls(
     points: NDArray[np.float64],
     lip_ids: NDArray[np.int32],
-    usable: NDArray[np.bool_],
-    centre: NDArray[np.float32],
+    away: NDArray[np.float64],
     width: float,
 ) -> NDArray[np.int64]:
-    """Source vertices that carry the field: the lips, then farthest points, denser at the mouth."""
-    away = np.linalg.norm(points - centre, axis=1)
+    """Source vertices that carry the field: the lips, then farthest points, denser at the mouth.
+
+    `away` (V,): distance from the mouth in mouth widths, infinite for vertices not to be used.
+    """
     chosen = list(dict.fromkeys(lip_ids.tolist()))
-    for reach, count in ((width, NEAR_CONTROLS), (_REACH * width, FAR_CONTROLS)):
-        pool = np.flatnonzero(usable & (away <= reach))
+    for reach, count in _TIERS:
+        pool = np.flatnonzero(away <= reach)
         gap = _nearest(points[pool], points[chosen])
         for _ in range(count):
             best = int(gap.argmax()) if len(gap) else 0
