@@ -206,7 +206,7 @@ def _surface(template: FaceTemplate, palette: Palette) -> _Surface:
 
 
 def vertex_colours(template: FaceTemplate, palette: Palette) -> np.ndarray:
-    """Colour of each vertex without light, float32 (V, 3), sRGB 0-255, by the template's regions."""
+    """Unlit colour of each vertex by the template's regions, float32 (V, 3), sRGB 0-255."""
     shade = np.tile(np.array(palette.skin, dtype=np.float32), (len(template.vertices), 1))
     shade *= _cavity_shade(template)[:, None]
     for name, colour in _region_colours(palette).items():

@@ -128,15 +128,14 @@ def _weights(
     weighted = (importance[:, None] * basis).reshape(len(basis), size)
     products = weighted @ basis.reshape(len(basis), size).T
     moments = weighted @ wanted.reshape(len(wanted), size).T
-    prices = {"smoothness": smoothness, "ridge": ridge}
-    weights = smooth_box_weights(products, moments, **prices)
-    ceiling = np.ones_like(weights)
+    ceiling = np.ones((len(basis), len(wanted)))
+    weights = smooth_box_weights(products, moments, ceiling, smoothness=smoothness, ridge=ridge)
     for pair in OPPOSITES:
         if set(pair) <= set(names):
             one, other = (names.index(name) for name in pair)
             weaker = weights[one] < weights[other]
             ceiling[one, weaker], ceiling[other, ~weaker] = 0.0, 0.0
-    return smooth_box_weights(products, moments, ceiling=ceiling, **prices)
+    return smooth_box_weights(products, moments, ceiling, smoothness=smoothness, ridge=ridge)
 
 
 def _fitted_points(template: FaceTemplate) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -15,10 +15,10 @@ _MAX_SWEEPS = 20_000
 def smooth_box_weights(
     products: NDArray[np.float64],
     moments: NDArray[np.float64],
+    ceiling: NDArray[np.float64],
     *,
     smoothness: float,
     ridge: float,
-    ceiling: NDArray[np.float64] | None = None,
     tolerance: float = 2e-6,
 ) -> NDArray[np.float64]:
     """Minimise sum_t w_t' A w_t - 2 c_t' w_t + ridge |w_t|^2 + smoothness |w_t - w_(t-1)|^2.
@@ -29,8 +29,8 @@ def smooth_box_weights(
     Args:
         products: A, (K, K), symmetric and positive semidefinite.
         moments: c, (K, T).
+        ceiling: largest value of each weight, (K, T), 0 or more.
         smoothness, ridge: 0 or more, more than 0; in the unit of A.
-        ceiling: (K, T), largest value of each weight, 0 or more; None is 1 for all.
         tolerance: stop when no weight changes by more in a sweep.
 
     Returns:
@@ -46,7 +46,6 @@ def smooth_box_weights(
         )
     shapes, frames = moments.shape
     weights = np.zeros((shapes, frames))
-    highest = np.ones((shapes, frames)) if ceiling is None else ceiling
     neighbours = np.full(frames, 2.0)
     neighbours[0] -= 1.0
     neighbours[-1] -= 1.0
@@ -61,7 +60,7 @@ def smooth_box_weights(
                 beside = np.zeros(frames)
                 beside[1:] += curve[:-1]
                 beside[:-1] += curve[1:]
-                best = np.clip((pull + smoothness * beside) / scale, 0.0, highest[k])[every_second]
+                best = np.clip((pull + smoothness * beside) / scale, 0.0, ceiling[k])[every_second]
                 largest = max(largest, float(np.abs(best - curve[every_second]).max(initial=0.0)))
                 curve[every_second] = best
         if largest <= tolerance:

@@ -39,6 +39,9 @@ ARKIT_NAMES = (
 JAW_OPEN = 5.0 / 3.0  # of the head's control "jaw": 20 degrees, some 33 mm between the lips
 
 
+Contour = tuple[NDArray[np.float64], ...]  # (x, y, z) of the 40 spokes, mm
+
+
 @dataclass(frozen=True, eq=False)
 class ShapeSet:
     """A neutral face and its displacement at weight 1 of each of some ARKit shapes.
@@ -111,6 +114,28 @@ def _jaw_shapes(head: Head) -> dict[str, NDArray[np.float64]]:
 
 def _lip_shapes(head: Head) -> dict[str, NDArray[np.float64]]:
     """Shapes of the lips, (V, 3) mm each, from the movement of the inner and the outer contour."""
+    across = -np.cos(2.0 * np.pi * np.arange(SPOKES) / SPOKES)
+    left = np.clip((across + 0.3) / 0.6, 0.0, 1.0)
+    left = left * left * (3.0 - 2.0 * left)
+    whole, halved = _contours()
+    contours: dict[str, tuple[NDArray[np.float64], tuple[Contour, Contour]]] = {
+        name: (np.ones(SPOKES), pair) for name, pair in whole.items()
+    }
+    for name, pair in halved.items():
+        contours |= {f"{name}Left": (left, pair), f"{name}Right": (1.0 - left, pair)}
+    ids = np.flatnonzero(head.ring < 99)
+    scale = head.mouth_half_width / 25.0
+    found = {}
+    for name, (share, pair) in contours.items():
+        inner, outer = (scale * (np.stack(xyz) * share).T for xyz in pair)
+        found[name] = np.zeros((len(head.ring), 3))
+        found[name][ids] = skin_movement(head, inner, outer)
+    return found
+
+
+def _contours() -> tuple[dict[str, tuple[Contour, Contour]], dict[str, tuple[Contour, Contour]]]:
+    """Movement of the inner and the outer contour at weight 1, for a mouth 50 mm wide: of whole
+    shapes, and of those that ARKit has for the face's left and right half."""
     step = np.arange(SPOKES)
     across = -np.cos(2.0 * np.pi * step / SPOKES)  # -1 image-left corner, 1 image-right corner
     arch = np.abs(np.sin(2.0 * np.pi * step / SPOKES))
@@ -119,8 +144,7 @@ def _lip_shapes(head: Head) -> dict[str, NDArray[np.float64]]:
     zero = np.zeros(SPOKES)
     corner = across**2
     side = np.sign(across) * np.abs(across) ** 1.2
-    scale = head.mouth_half_width / 25.0
-    whole = {  # (x, y, z) of the inner and of the outer contour
+    whole: dict[str, tuple[Contour, Contour]] = {
         "mouthFunnel": (
             (-4.0 * across, 4.5 * up - 6.0 * down, 5.0 - 2.0 * corner),
             (-3.8 * across, 3.0 * up - 2.5 * down, 4.2 - 2.0 * corner),
@@ -136,7 +160,7 @@ def _lip_shapes(head: Head) -> dict[str, NDArray[np.float64]]:
         "mouthShrugLower": ((zero, 2.5 * down, 3.0 * down), (zero, 5.0 * down, 4.0 * down)),
         "mouthShrugUpper": ((zero, 3.5 * up, 3.0 * up), (zero, 5.0 * up, 4.0 * up)),
     }
-    halved = {  # the face's left and right half each
+    halved: dict[str, tuple[Contour, Contour]] = {
         "mouthSmile": (
             (7.0 * side, 9.0 * corner, -7.0 * corner),
             (7.5 * side, 10.0 * corner, -7.0 * corner),
@@ -160,16 +184,4 @@ def _lip_shapes(head: Head) -> dict[str, NDArray[np.float64]]:
             (1.0 * side, 3.4 * down - 2.6 * up, -1.6 * arch),
         ),
     }
-    left = np.clip((across + 0.3) / 0.6, 0.0, 1.0)
-    left = left * left * (3.0 - 2.0 * left)
-    contours = {name: (1.0, pair) for name, pair in whole.items()}
-    for name, pair in halved.items():
-        contours |= {f"{name}Left": (left, pair), f"{name}Right": (1.0 - left, pair)}
-    ids = np.flatnonzero(head.ring < 99)
-    found = {}
-    for name, (share, pair) in contours.items():
-        inner, outer = (scale * (np.stack(xyz, axis=1).T * share).T for xyz in pair)
-        moved = np.zeros((len(head.ring), 3))
-        moved[ids] = skin_movement(head, inner, outer)
-        found[name] = moved
-    return found
+    return whole, halved
