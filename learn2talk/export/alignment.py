@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from avsr.video import fit_similarity as least_squares
 from learn2talk.schema import CONTOUR_POINTS, FaceTemplate
 
 _WELD_MM = 1e-3  # border vertices of two parts that lie this near are one vertex
@@ -41,7 +42,7 @@ class Similarity:
         return float(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))))
 
 
-def fit_similarity(source: NDArray, target: NDArray) -> Similarity:
+def align(source: NDArray, target: NDArray) -> Similarity:
     """Similarity from points (P, 3) to points (P, 3): nearest rotation, scale of their spreads.
 
     The rotation and translation are those of least squares; the scale is the ratio of the root mean
@@ -64,9 +65,7 @@ def fit_similarity(source: NDArray, target: NDArray) -> Similarity:
             )
     if np.array_equal(source, target):
         return Similarity(1.0, np.eye(3), np.zeros(3))
-    left, _, right = np.linalg.svd(other.T @ one)
-    sign = np.array([1.0, 1.0, np.sign(np.linalg.det(left @ right))])
-    rotation = left @ np.diag(sign) @ right
+    rotation = least_squares(one, other).rotation
     scale = float(np.sqrt((other**2).sum() / (one**2).sum()))
     return Similarity(scale, rotation, to_centre - scale * rotation @ from_centre)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from avsr.video import fit_similarity
 from learn2talk.export.checks import checked_displacement
 from learn2talk.export.transfer import Transfer, make_transfer
 from learn2talk.schema import FaceTemplate, Motion
@@ -91,13 +92,8 @@ def _move_jaw_parts(
     shift = transfer.alignment.displacement(displacement[:, chin])
     centre = rest.mean(axis=0)
     away = target.vertices[ids] - centre
-    # The nearest rotation for each frame (Kabsch, 1976).
-    left, _, right = np.linalg.svd(
-        np.swapaxes(rest + shift - (rest + shift).mean(axis=1, keepdims=True), 1, 2)
-        @ (rest - centre)
-    )
-    left[:, :, 2] *= np.linalg.det(left @ right)[:, None]
-    turned = away @ np.swapaxes(left @ right, 1, 2)
+    rotation = fit_similarity(np.broadcast_to(rest, shift.shape), rest + shift).rotation
+    turned = away @ np.swapaxes(rotation, 1, 2)
     moved[:, ids] = turned - away + shift.mean(axis=1, keepdims=True)
     return names
 

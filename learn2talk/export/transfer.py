@@ -10,13 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from learn2talk.export.alignment import Similarity, fit_similarity, same_topology, upper_share
+from learn2talk.export.alignment import Similarity, align, same_topology, upper_share
 from learn2talk.schema import FaceTemplate
 
 # Control vertices: so many within so many mouth widths of the mouth, beside the 40 lip points.
 _TIERS = ((0.65, 240), (1.2, 160), (2.4, 200))
 _SEAM = (0.35, 0.65)  # share of the upper side between which the two fields are blended
 _FADE = (0.2, 0.8)  # mouth widths from the nearest control over which movement fades out
+_EQUAL = 1e-4  # mouth widths: distances that differ by less are the same
 _BLOCK = 2048
 
 
@@ -67,18 +68,14 @@ def make_transfer(source: FaceTemplate, target: FaceTemplate) -> Transfer:
     Raises:
         ValueError: one of the templates has no canonical lip contours, or they are degenerate.
     """
-    alignment = fit_similarity(source.lips, target.lips)
+    alignment = align(source.lips, target.lips)
     if same_topology(source, target):
         everything = np.arange(len(source.vertices))
         return Transfer(source, target, alignment, everything, everything, None)
     side = upper_share(source)
     width = float(np.linalg.norm(target.lips[10] - target.lips[0]))
     laid = _bent(alignment.points(source.vertices), source.lip_ids, target.lips, width)
-    away = np.linalg.norm(laid - target.lips.mean(axis=0), axis=1) / width
-    away[~np.isfinite(side)] = np.inf
-    inside = source.regions.get("mouth_inside", np.zeros(0, np.int32))
-    away[inside] = np.maximum(away[inside], _TIERS[-2][0] + 1e-6)  # the skin comes first
-    controls = _controls(laid, source.lip_ids, away, width)
+    controls = _controls(source, np.isfinite(side))
     there = upper_share(target)
     gap = _nearest(target.vertices.astype(np.float64), laid[controls])
     fade = 1.0 - _smoothstep((gap / width - _FADE[0]) / (_FADE[1] - _FADE[0]))
@@ -132,23 +129,23 @@ def _bent(
     return bent
 
 
-def _controls(
-    points: NDArray[np.float64],
-    lip_ids: NDArray[np.int32],
-    away: NDArray[np.float64],
-    width: float,
-) -> NDArray[np.int64]:
-    """Source vertices that carry the field: the lips, then farthest points, denser at the mouth.
-
-    `away` (V,): distance from the mouth in mouth widths, infinite for vertices not to be used.
-    """
-    chosen = list(dict.fromkeys(lip_ids.tolist()))
+def _controls(source: FaceTemplate, usable: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Vertices of the source that carry the field: the lips, then farthest points, denser at the
+    mouth. Distances are in mouth widths, and of equal ones the first vertex is taken, so that
+    neither size nor place nor the target change the choice."""
+    width = np.linalg.norm(source.lips[10] - source.lips[0])
+    points = source.vertices.astype(np.float64) / width
+    away = np.linalg.norm(points - source.lips.mean(axis=0) / width, axis=1)
+    away[~usable] = np.inf
+    inside = source.regions.get("mouth_inside", np.zeros(0, np.int32))
+    away[inside] = np.maximum(away[inside], _TIERS[-2][0] + 1e-3)  # the skin comes first
+    chosen = list(dict.fromkeys(source.lip_ids.tolist()))
     for reach, count in _TIERS:
         pool = np.flatnonzero(away <= reach)
         gap = _nearest(points[pool], points[chosen])
-        for _ in range(count):
-            best = int(gap.argmax()) if len(gap) else 0
-            if not len(gap) or gap[best] < 1e-3 * width:
+        for _ in range(min(count, len(pool))):
+            best = int(np.flatnonzero(gap >= gap.max() - _EQUAL)[0])
+            if gap[best] < 10 * _EQUAL:
                 break
             chosen.append(int(pool[best]))
             gap = np.minimum(gap, np.linalg.norm(points[pool] - points[pool[best]], axis=1))
