@@ -14,6 +14,7 @@ from learn2talk.schema import FaceTemplate, Motion
 
 SMOOTHNESS = 0.05
 RIDGE = 2e-3
+_STIFF = 0.02  # of the shapes' mean square, added to the ridge
 MOVES_MM = 0.1  # a vertex that never leaves rest by more does not move
 FACE_REGIONS = ("lower_face", "upper_face")
 # Of these only one can be at work at a time.
@@ -129,7 +130,9 @@ def _weights(
     products = weighted @ basis.reshape(len(basis), size).T
     moments = weighted @ wanted.reshape(len(wanted), size).T
     ceiling = np.ones((len(basis), len(wanted)))
-    weights = smooth_box_weights(products, moments, ceiling, smoothness=smoothness, ridge=ridge)
+    # Two opposite shapes together do almost nothing, so a stiff ridge decides which one it is.
+    stiff = ridge + _STIFF * float(np.diag(products).mean()) if len(basis) else ridge
+    weights = smooth_box_weights(products, moments, ceiling, smoothness=smoothness, ridge=stiff)
     for pair in OPPOSITES:
         if set(pair) <= set(names):
             one, other = (names.index(name) for name in pair)

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 _MAX_SWEEPS = 20_000
-_RELAXATION = 1.7  # steps beyond each best value settle sooner; any factor below 2 converges
 
 
 def smooth_box_weights(
@@ -24,7 +23,7 @@ def smooth_box_weights(
 ) -> NDArray[np.float64]:
     """Minimise sum_t w_t' A w_t - 2 c_t' w_t + ridge |w_t|^2 + smoothness |w_t - w_(t-1)|^2.
 
-    Projected over-relaxation: one weight of every second frame at a time, which do not touch each
+    Projected Gauss-Seidel: one weight of every second frame at a time, which do not touch each
     other. It converges to the only minimum, as ridge > 0 makes the problem strictly convex.
 
     Args:
@@ -61,8 +60,7 @@ def smooth_box_weights(
                 beside = np.zeros(frames)
                 beside[1:] += curve[:-1]
                 beside[:-1] += curve[1:]
-                step = _RELAXATION * ((pull + smoothness * beside) / scale - curve)
-                best = np.clip(curve + step, 0.0, ceiling[k])[every_second]
+                best = np.clip((pull + smoothness * beside) / scale, 0.0, ceiling[k])[every_second]
                 largest = max(largest, float(np.abs(best - curve[every_second]).max(initial=0.0)))
                 curve[every_second] = best
         if largest <= tolerance:
