@@ -1,4 +1,4 @@
-"""Speech in, a moving face out: arrays, `.npz` or a film with sound.
+"""Speech in, a moving face out: arrays, a film with sound, and the files of `FORMATS`.
 
 The module can be called itself: `learn2talk.animate("speech.wav", "runs/student")`.
 """
@@ -6,7 +6,9 @@ The module can be called itself: `learn2talk.animate("speech.wav", "runs/student
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,12 +21,14 @@ from tqdm import tqdm
 from avsr.audio import log_mel
 from avsr.files import read_audio, sha256_file, write_video
 from avsr.units import SAMPLES_PER_FRAME, VIDEO_FPS
+from learn2talk.export.arkit import ArkitCurves, solve_arkit
+from learn2talk.export.curves import write_arkit_json, write_live_link_csv
+from learn2talk.export.gltf import write_glb
 from learn2talk.files import TrainedStudent, load_student, save_motion
 from learn2talk.render import render_frames
 from learn2talk.schema import FaceTemplate, Motion
 
 PIECE_FRAMES = 400  # video frames computed at once: 16 s
-MOTION_SUFFIX, FILM_SUFFIX = ".npz", ".mp4"
 
 
 def _checked_waveform(waveform: NDArray, name: str) -> NDArray[np.float32]:
@@ -139,7 +143,7 @@ def animate_file(
     Args:
         audio: sound or video file.
         student: folder of a trained student.
-        outs: files to write; `.mp4` is a film with sound, `.npz` the motion itself.
+        outs: files to write, each in the form that its ending names in `FORMATS`.
         template: as in `animate`.
         size: width and height of the film, pixels, even.
         progress: show a bar while rendering, once it has lasted 2 seconds.
@@ -151,22 +155,33 @@ def animate_file(
         ValueError: an unknown ending, before anything is computed; otherwise as `animate`.
     """
     for out in outs:
-        if out.suffix not in (MOTION_SUFFIX, FILM_SUFFIX):
-            raise ValueError(
-                f"{out}: unknown ending {out.suffix!r}; give {FILM_SUFFIX} (film with sound) or "
-                f"{MOTION_SUFFIX} (motion)"
-            )
+        if out.suffix not in FORMATS:
+            known = ", ".join(f"{suffix} ({what})" for suffix, (what, _) in FORMATS.items())
+            raise ValueError(f"{out}: unknown ending {out.suffix!r}; give {known}")
     if size < 2 or size % 2:
         raise ValueError(f"film size is {size} pixels; H.264 needs an even number, 512 is usual")
     trained = load_student(student)
     waveform = _checked_waveform(read_audio(audio), str(audio))
     motion = animate(waveform, trained, template)
+    made = _Animation(motion, waveform, _provenance(audio, trained), size, progress)
     for out in outs:
-        if out.suffix == MOTION_SUFFIX:
-            save_motion(out, motion, _provenance(audio, trained))
-        else:
-            write_film(out, motion, waveform, size=size, progress=progress)
+        FORMATS[out.suffix][1](out, made)
     return list(outs)
+
+
+@dataclass(frozen=True, eq=False)
+class _Animation:
+    """What `animate_file` made, for the writers; ARKit curves are solved once, when asked for."""
+
+    motion: Motion
+    waveform: NDArray[np.float32]
+    provenance: dict[str, Any]
+    size: int
+    progress: bool
+
+    @cached_property
+    def curves(self) -> ArkitCurves:
+        return solve_arkit(self.motion)
 
 
 def write_film(
@@ -205,6 +220,33 @@ def _provenance(audio: Path, trained: TrainedStudent) -> dict[str, Any]:
         "made_by": "learn2talk animate",
         "generated": True,
     }
+
+
+# What an ending means: words for messages, and the writer.
+FORMATS: dict[str, tuple[str, Callable[[Path, _Animation], object]]] = {
+    ".mp4": (
+        "film with sound",
+        lambda out, made: write_film(
+            out, made.motion, made.waveform, size=made.size, progress=made.progress
+        ),
+    ),
+    ".npz": (
+        "motion in millimetres",
+        lambda out, made: save_motion(out, made.motion, made.provenance),
+    ),
+    ".glb": (
+        "glTF mesh with morph targets, without sound",
+        lambda out, made: write_glb(out, made.motion, made.provenance),
+    ),
+    ".csv": (
+        "ARKit curves as Live Link Face writes them",
+        lambda out, made: write_live_link_csv(out, made.curves),
+    ),
+    ".json": (
+        "ARKit curves",
+        lambda out, made: write_arkit_json(out, made.curves, made.provenance),
+    ),
+}
 
 
 class _CallableModule(ModuleType):

@@ -186,6 +186,24 @@ def _close_lips(head: Head, moved: np.ndarray, curves: np.ndarray) -> None:
     moved[:, follows, 1:] += shift[:, head.spoke[follows]] * share[:, None]
 
 
+def skin_movement(head: Head, inner: np.ndarray, outer: np.ndarray) -> np.ndarray:
+    """How skin and mouth follow the two lip contours.
+
+    Args:
+        head: the neutral head.
+        inner, outer: float (SPOKES, 3) mm, displacement of each spoke's point on the contours.
+
+    Returns:
+        float64 (M, 3) mm: displacement of the vertices with ``head.ring`` below 99, ascending.
+    """
+    ids = np.flatnonzero(head.ring < 99)
+    ring, spoke, reach = head.ring[ids], head.spoke[ids], head.reach[ids]
+    outward = np.clip(ring / (LIP_RINGS - 1.0), 0.0, 1.0)[:, None]
+    share = np.where((ring >= 0) & (ring < LIP_RINGS), 1.0, reach)[:, None]
+    share = np.where((ring == -INSIDE_RINGS)[:, None], 0.1, share)
+    return share * ((1.0 - outward) * inner[spoke] + outward * outer[spoke])
+
+
 def _movement_basis(head: Head) -> tuple[np.ndarray, np.ndarray]:
     """Moving vertices (M,) and their displacement at control 1, (C, M, 3) mm; 0 for jaw, seal."""
     step = np.arange(SPOKES)
@@ -225,14 +243,10 @@ def _movement_basis(head: Head) -> tuple[np.ndarray, np.ndarray]:
     }
     ids = np.flatnonzero(head.ring < 99)
     tongue = head.template.region("tongue")
-    ring, spoke, reach = head.ring[ids], head.spoke[ids], head.reach[ids]
-    outward = np.clip(ring / (LIP_RINGS - 1.0), 0.0, 1.0)[:, None]
-    share = np.where((ring >= 0) & (ring < LIP_RINGS), 1.0, reach)[:, None]
-    share = np.where((ring == -INSIDE_RINGS)[:, None], 0.1, share)
     basis = np.zeros((len(CONTROLS), len(ids) + len(tongue), 3))
     for control, (inner, outer) in fields.items():
-        near, far = (np.stack(contour, axis=1)[spoke] * scale for contour in (inner, outer))
-        basis[control, : len(ids)] = share * ((1.0 - outward) * near + outward * far)
+        near, far = (np.stack(contour, axis=1) * scale for contour in (inner, outer))
+        basis[control, : len(ids)] = skin_movement(head, near, far)
     tip = np.clip(
         (head.template.vertices[tongue, 2] - head.template.vertices[tongue, 2].min()) / 24.0, 0, 1
     )

@@ -167,7 +167,9 @@ def animate(
     Args:
         audio: sound or video file, any rate.
         student: folder of a trained student.
-        out: what to write: .mp4 is a film with sound, .npz the motion in millimetres.
+        out: what to write, by its ending: .mp4 film with sound, .npz motion in millimetres, .glb
+            glTF mesh with morph targets (no sound), .csv ARKit curves as Live Link Face writes
+            them, .json ARKit curves.
         template: neutral face (.npz) of the student's topology to move instead of its own.
         size: width and height of the film, pixels.
     """
@@ -175,7 +177,7 @@ def animate(
     from learn2talk.files import load_template
 
     if not out:
-        raise ValueError("nothing to write; give --out face.mp4, --out face.npz, or both")
+        raise ValueError("nothing to write; give --out face.mp4, or several: face.mp4 face.glb")
     face = None if template is None else load_template(template)
     for path in animate_file(audio, student, out, template=face, size=size):
         print(f"written {path}")

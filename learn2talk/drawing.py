@@ -187,7 +187,43 @@ def drawn_surface(template: FaceTemplate, palette: Palette) -> DrawnSurface:
     Raises:
         ValueError: the template has neither the region ``mouth_inside`` nor ``lips_inner``.
     """
-    colours = {
+    count = len(template.vertices)
+    shade = vertex_colours(template, palette)
+    gloss = np.full(count, _GLOSS["skin"], dtype=np.float32)
+    for name in _region_colours(palette):
+        if name in template.regions and name not in ("lips", "skin"):
+            gloss[template.regions[name]] = _GLOSS.get(name, 0.0)
+    gloss[template.regions.get("lips", template.lip_ids)] = _GLOSS["lips"]
+    source, sink = np.arange(count), np.zeros(count, dtype=np.float32)
+    triangles = wound_to_viewer(template)
+    if "mouth_inside" not in template.regions:
+        inner = template.region("lips_inner")
+        triangles, source = _dark_mouth(triangles, inner, count)
+        dark = np.tile(np.array([[46, 18, 20]], dtype=np.float32), (len(inner), 1))
+        shade = np.concatenate([shade, dark])
+        gloss = np.concatenate([gloss, np.zeros(len(inner), dtype=np.float32)])
+        sink = np.concatenate([sink, np.full(len(inner), 4.0, dtype=np.float32)])
+    near_first = np.argsort(
+        -template.vertices[source][triangles][:, :, 2].mean(axis=1), kind="stable"
+    )
+    ordered = np.ascontiguousarray(triangles[near_first], dtype=np.int32)
+    return DrawnSurface(source, sink, ordered, shade, gloss)
+
+
+def vertex_colours(template: FaceTemplate, palette: Palette) -> np.ndarray:
+    """Unlit colour of each vertex by the template's regions, float32 (V, 3), sRGB 0-255."""
+    shade = np.tile(np.array(palette.skin, dtype=np.float32), (len(template.vertices), 1))
+    shade *= _cavity_shade(template)[:, None]
+    for name, colour in _region_colours(palette).items():
+        if name in template.regions and name not in ("lips", "skin"):
+            shade[template.regions[name]] = colour
+    for name in ("lips", "lips_outer", "lips_inner"):
+        shade[template.regions.get(name, np.zeros(0, dtype=np.int32))] = palette.lips
+    return shade
+
+
+def _region_colours(palette: Palette) -> dict[str, tuple[int, ...]]:
+    return {
         "skin": palette.skin,
         "ears": tuple(int(0.95 * c) for c in palette.skin),
         "neck": tuple(int(0.90 * c) for c in palette.skin),
@@ -207,33 +243,9 @@ def drawn_surface(template: FaceTemplate, palette: Palette) -> DrawnSurface:
         "hair": palette.hair,
         "shirt": palette.shirt,
     }
-    count = len(template.vertices)
-    shade = np.tile(np.array(palette.skin, dtype=np.float32), (count, 1))
-    shade *= _cavity_shade(template)[:, None]
-    gloss = np.full(count, _GLOSS["skin"], dtype=np.float32)
-    for name, colour in colours.items():
-        if name in template.regions and name not in ("lips", "skin"):
-            shade[template.regions[name]] = colour
-            gloss[template.regions[name]] = _GLOSS.get(name, 0.0)
-    lips = template.regions.get("lips", template.lip_ids)
-    shade[lips], gloss[lips] = palette.lips, _GLOSS["lips"]
-    source, sink = np.arange(count), np.zeros(count, dtype=np.float32)
-    triangles = _wound_to_viewer(template)
-    if "mouth_inside" not in template.regions:
-        inner = template.region("lips_inner")
-        triangles, source = _dark_mouth(triangles, inner, count)
-        dark = np.tile(np.array([[46, 18, 20]], dtype=np.float32), (len(inner), 1))
-        shade = np.concatenate([shade, dark])
-        gloss = np.concatenate([gloss, np.zeros(len(inner), dtype=np.float32)])
-        sink = np.concatenate([sink, np.full(len(inner), 4.0, dtype=np.float32)])
-    near_first = np.argsort(
-        -template.vertices[source][triangles][:, :, 2].mean(axis=1), kind="stable"
-    )
-    ordered = np.ascontiguousarray(triangles[near_first], dtype=np.int32)
-    return DrawnSurface(source, sink, ordered, shade, gloss)
 
 
-def _wound_to_viewer(template: FaceTemplate) -> np.ndarray:
+def wound_to_viewer(template: FaceTemplate) -> np.ndarray:
     """The triangles, turned over where the front of the face is wound clockwise."""
     corners = template.vertices[template.triangles]
     turn = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])[:, 2]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -138,9 +139,15 @@ def test_another_template_of_the_same_topology(
 def test_command_line(
     folder: Path, speech: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    outs = [str(tmp_path / "a.npz"), str(tmp_path / "a.mp4")]
+    outs = [str(tmp_path / f"a.{ending}") for ending in ("npz", "mp4", "glb", "csv", "json")]
     main(["animate", str(speech), "--student", str(folder), "--out", *outs, "--size", "32"])
     assert capsys.readouterr().out.splitlines() == [f"written {out}" for out in outs]
+    assert (tmp_path / "a.glb").read_bytes()[:4] == b"glTF"
+    curves = json.loads((tmp_path / "a.json").read_text())
+    assert curves["num_frames"] == 11 and curves["fps"] == 25
+    assert curves["provenance"]["audio"] == "speech.wav"
+    # 11 frames at 25 are 26 at Live Link Face's 60, after one line of names
+    assert len((tmp_path / "a.csv").read_text().splitlines()) == 1 + 26
 
 
 @pytest.mark.parametrize(
@@ -148,7 +155,8 @@ def test_command_line(
     [
         ("none.wav", "student", "a.npz", "none.wav: no such file"),
         ("speech.wav", "nowhere", "a.npz", "has no student.json; give the folder"),
-        ("speech.wav", "student", "a.gif", "unknown ending '.gif'; give .mp4"),
+        ("speech.wav", "student", "a.gif", "unknown ending '.gif'; give .mp4 (film with sound), "),
+        ("speech.wav", "student", "a", "unknown ending ''; give .mp4"),
         ("short.wav", "student", "a.npz", "short.wav has 1 samples"),
     ],
 )
