@@ -30,7 +30,7 @@ def _empty_array(kind: Any, *_: Any) -> np.ndarray:
 
 
 def _array_of_bytes(data: Any, dtype: Any, shape: Any, order: str) -> np.ndarray:
-    return np.frombuffer(data, dtype).reshape(shape, order=order)  # type: ignore[call-overload,no-any-return]
+    return np.frombuffer(data, dtype).reshape(shape, order=order)  # type: ignore[call-overload]
 
 
 def _scalar(dtype: Any, data: Any) -> Any:

@@ -15,48 +15,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from avsr.tracking import LIPS_INNER, LIPS_OUTER, NUM_LANDMARKS, face_regions
+from avsr.tracking import NUM_LANDMARKS
 from avsr.tracking import TOPOLOGY as MEDIAPIPE
-from learn2talk.contours import HALF, MOUTH_LANDMARKS, contours_through
 from learn2talk.head import TOPOLOGY as PROCEDURAL_HEAD
 from learn2talk.head import build_head
 from learn2talk.mesh_files import MeshFile, read_mesh
-from learn2talk.region_files import (
-    LoadedFace,
-    RegionFile,
-    face_of,
-    id_array,
-    read_ids,
-    read_named_arrays,
-    read_regions,
-)
+from learn2talk.region_files import LoadedFace, RegionFile, face_of, read_regions
+from learn2talk.topology_regions import OWN_REGIONS, Described, biwi, flame, ict, mediapipe
 
 CANONICAL_FACE = 468  # vertices of MediaPipe's canonical face model: without the irises
 NORMALISED = "normalised"  # a unit that differs from face to face; mm_per_unit must be given
-OWN_REGIONS = "regions.json"
-
-# Points 48-67 of the 68-point markup on the published BIWI template, picked for this project on a
-# drawing of it from the front. The mesh has no texture: the lips' border is where the relief ends.
-BIWI_MOUTH = (
-    *(282, 10912, 465, 12683, 13625, 13933, 13807, 9990, 9917, 20970, 16348, 13156),
-    *(408, 21579, 749, 13914, 929, 21257, 12933, 21588),
-)
-# ICT-FaceKit's own list (its README, "Facial Landmarks"): points 48-67, and 33, the nose's base.
-ICT_MOUTH = (
-    *(5708, 5695, 2081, 0, 4275, 6200, 6213, 6346, 6461, 5518, 5957, 5841),
-    *(5702, 5711, 5533, 6216, 6207, 6470, 5517, 5966),
-)
-ICT_NOSE_BASE = 1147
-# First and last vertex of ICT-FaceKit's parts (its README, "Face Model Topology").
-ICT_PARTS = {
-    "skin": (0, 9408),
-    "neck": (9409, 11247),
-    "mouth_inside": (11248, 13293),
-    "gums_and_tongue": (14062, 17038),
-    "teeth_upper": (17039, 19246),
-    "teeth_lower": (19247, 21450),
-    "eye_white": (21451, 24590),
-}
 
 
 @dataclass(frozen=True)
@@ -192,25 +160,11 @@ def known_face(
                 f"{folder / OWN_REGIONS}: is of topology {described.topology!r}, not {name!r}"
             )
         return face_of(mesh, described, mm_per_unit=mm_per_unit)
-    return face_of(mesh, _DESCRIBE[name](name, mesh, folder), mm_per_unit=mm_per_unit)
-
-
-def _first_of(folder: Path, *names: str) -> Path | None:
-    return next((folder / name for name in names if (folder / name).is_file()), None)
-
-
-def _needed(folder: Path, what: str, *names: str) -> Path:
-    found = _first_of(folder, *names)
-    if found is None:
-        raise ValueError(
-            f"{folder}: has no {what} ({', '.join(names)}); copy one there, or write a "
-            f"{OWN_REGIONS} (learn2talk.region_files)"
-        )
-    return found
+    return face_of(mesh, _described(name, *DESCRIBE[name](mesh, folder)), mm_per_unit=mm_per_unit)
 
 
 def _described(
-    name: str, regions: Mapping[str, NDArray], mouth: NDArray | None = None
+    name: str, regions: Mapping[str, NDArray], mouth: NDArray[np.int32] | None
 ) -> RegionFile:
     known = TOPOLOGIES[name]
     source = "; ".join(f"{region}: {where}" for region, where in known.regions.items())
@@ -218,124 +172,10 @@ def _described(
     return RegionFile(name, known.unit, source, ids, mouth, known.num_vertices)
 
 
-def _flame(name: str, mesh: MeshFile, folder: Path) -> RegionFile:
-    path = _needed(folder, "FLAME masks", "FLAME_masks.pkl", "FLAME_masks.npz", "FLAME_masks.json")
-    masks = read_named_arrays(path)
-    lacking = [part for part in ("face", "lips", "nose") if part not in masks]
-    if lacking:
-        raise ValueError(f"{path}: has no mask {', '.join(lacking)}; give FLAME's own masks")
-    ids = {k: np.unique(id_array(masks[k], f"{path}: {k}")) for k in ("face", "lips", "nose")}
-    _within(ids, mesh, path)
-    base = mesh.vertices[ids["nose"], 1].min()
-    face = np.union1d(ids["face"], ids["lips"])
-    lower = np.union1d(face[mesh.vertices[face, 1] < base], ids["lips"])
-    regions = {
-        "lips": ids["lips"],
-        "lower_face": lower,
-        "upper_face": np.setdiff1d(face, lower),
-    }
-    own = _first_of(folder, "mouth_landmarks.txt")
-    if own is not None:
-        return _described(name, regions, read_ids(own))
-    path = _needed(
-        folder,
-        "landmarks",
-        "mediapipe_landmark_embedding.npz",
-        "flame_static_embedding.npz",
-        "flame_static_embedding.pkl",
-        "mouth_landmarks.txt",
-    )
-    vertices, markup = _embedded(path, mesh)
-    if markup is None:  # the 51 static landmarks are points 17 to 67
-        return _described(name, regions, vertices[-MOUTH_LANDMARKS:])
-    return _described(name, regions | _mediapipe_contours(path, mesh, vertices, markup))
-
-
-def _embedded(path: Path, mesh: MeshFile) -> tuple[NDArray[np.int32], NDArray | None]:
-    """The vertex nearest to each landmark (triangle and barycentric weights), and its number."""
-    arrays = read_named_arrays(path)
-    lacking = [n for n in ("lmk_face_idx", "lmk_b_coords") if n not in arrays]
-    if lacking:
-        raise ValueError(f"{path}: has no {', '.join(lacking)}; is it a landmark embedding?")
-    faces = id_array(arrays["lmk_face_idx"].reshape(-1), f"{path}: lmk_face_idx")
-    weights = np.asarray(arrays["lmk_b_coords"], dtype=np.float64)
-    markup = arrays.get("landmark_indices")
-    wanted = 51 if markup is None else len(markup)
-    if weights.shape != (len(faces), 3) or len(faces) != wanted:
-        raise ValueError(
-            f"{path}: {len(faces)} triangles, weights {weights.shape}, {wanted} landmarks do not "
-            "belong together; give FLAME's own file"
-        )
-    if len(faces) and faces.max() >= len(mesh.triangles):
-        raise ValueError(
-            f"{path}: names triangle {faces.max()}, but {mesh.path.name} has "
-            f"{len(mesh.triangles)}; give the mesh with FLAME's own triangles"
-        )
-    return mesh.triangles[faces, weights.argmax(axis=1)], markup
-
-
-def _mediapipe_contours(
-    path: Path, mesh: MeshFile, vertices: NDArray[np.int32], markup: NDArray
-) -> dict[str, NDArray[np.int32]]:
-    """Contours through those of MediaPipe's lip landmarks that the embedding has."""
-    at = dict(zip(np.asarray(markup).tolist(), vertices.tolist(), strict=True))
-    ways: dict[str, tuple[list[int], list[int]]] = {}
-    for name, ring in (("lips_outer", LIPS_OUTER), ("lips_inner", LIPS_INNER)):
-        corners = [ring[0], ring[HALF]]
-        if not set(corners) <= set(at):
-            raise ValueError(f"{path}: lacks the mouth's corners {corners} of {name}")
-        halves = (ring[: HALF + 1], (ring[0], *ring[: HALF - 1 : -1]))
-        lower, upper = (
-            list(dict.fromkeys(at[point] for point in half if point in at)) for half in halves
-        )
-        ways[name] = (lower, upper)
-    return contours_through(mesh.vertices, mesh.triangles, ways)
-
-
-def _biwi(name: str, mesh: MeshFile, folder: Path) -> RegionFile:
-    lists = {
-        region: _needed(folder, f"list of {region}", file, f"regions/{file}")
-        for region, file in (("lve", "lve.txt"), ("upper_face", "fdd.txt"))
-    }
-    regions = {region: np.unique(read_ids(path)) for region, path in lists.items()}
-    for region, path in lists.items():
-        _within({region: regions[region]}, mesh, path)
-    top = mesh.vertices[regions["lve"], 1].max()
-    regions["lower_face"] = np.flatnonzero(mesh.vertices[:, 1] <= top)
-    own = _first_of(folder, "mouth_landmarks.txt")
-    mouth = np.array(BIWI_MOUTH, dtype=np.int32) if own is None else read_ids(own)
-    return _described(name, regions, mouth)
-
-
-def _ict(name: str, mesh: MeshFile, folder: Path) -> RegionFile:
-    regions = {part: np.arange(first, last + 1) for part, (first, last) in ICT_PARTS.items()}
-    skin = regions["skin"]
-    low = skin[mesh.vertices[skin, 1] < mesh.vertices[ICT_NOSE_BASE, 1]]
-    inside = [regions[part] for part in ("mouth_inside", "gums_and_tongue", "teeth_lower")]
-    regions["lower_face"] = np.concatenate([low, *inside])
-    regions["upper_face"] = np.setdiff1d(skin, low)
-    return _described(name, regions, np.array(ICT_MOUTH, dtype=np.int32))
-
-
-def _mediapipe(name: str, mesh: MeshFile, folder: Path) -> RegionFile:
-    regions = face_regions(mesh.triangles)
-    there = {region: ids[ids < len(mesh.vertices)] for region, ids in regions.items()}
-    return _described(name, there)
-
-
-def _within(regions: Mapping[str, NDArray], mesh: MeshFile, path: Path) -> None:
-    for region, ids in regions.items():
-        if len(ids) == 0 or ids.max() >= len(mesh.vertices):
-            raise ValueError(
-                f"{path}: {region} names {len(ids)} vertices, the last {ids.max(initial=-1)}, of a "
-                f"mesh with {len(mesh.vertices)}; give the list of this topology"
-            )
-
-
-_DESCRIBE: dict[str, Callable[[str, MeshFile, Path], RegionFile]] = {
-    "flame_5023": _flame,
-    "biwi_23370": _biwi,
-    "ict_facekit_26719": _ict,
-    "mediapipe-468": _mediapipe,
-    MEDIAPIPE: _mediapipe,
+DESCRIBE: dict[str, Callable[[MeshFile, Path], Described]] = {
+    "flame_5023": flame,
+    "biwi_23370": biwi,
+    "ict_facekit_26719": ict,
+    "mediapipe-468": mediapipe,
+    MEDIAPIPE: mediapipe,
 }

@@ -193,7 +193,9 @@ class _Bytes:
         size = np.dtype(fields).itemsize * element.count
         if size and self.at + size <= len(self.data):
             table = self.take(fields, element.count, element)
-            lists = [(i, len(v)) for i, v in enumerate(first) if f"n{i}" in table.dtype.names]
+            lists = [
+                (i, len(v)) for i, v in enumerate(first) if f"n{i}" in (table.dtype.names or ())
+            ]
             if all((table[f"n{i}"] == length).all() for i, length in lists):
                 columns = [table[f"p{i}"] for i in range(len(first))]
                 return [list(row) for row in zip(*columns, strict=True)]
