@@ -52,7 +52,8 @@ class ScanCorpus:
     name: for corpus.json. copy: its sequences. face: mesh and regions; its own vertices are not
     used. templates: speaker -> neutral face (V, 3) in the files' unit; mm_per_unit: speaker -> of
     that unit, which has a name. fps: of the files. resampler: to 25 fps. max_difference_s: how much
-    longer motion or sound may be than the other. texts: sequence -> what is said; empty where unknown. info: more facts.
+    longer motion or sound may be than the other. texts: sequence -> what is said; empty where
+    unknown. info: more facts.
     """
 
     name: str
