@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from learn2talk.mesh import undirected_edges
 from learn2talk.schema import CONTOUR_POINTS
 
 HALF = CONTOUR_POINTS // 2  # steps from corner to corner
@@ -29,8 +30,7 @@ class MeshEdges:
     """The edges of a mesh with their lengths, to find the shortest way from vertex to vertex."""
 
     def __init__(self, vertices: NDArray[np.floating], triangles: NDArray[np.integer]) -> None:
-        ends = triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
-        ends = np.unique(np.sort(ends, axis=1), axis=0)
+        ends, _ = undirected_edges(triangles)
         lengths = np.linalg.norm(vertices[ends[:, 0]] - vertices[ends[:, 1]], axis=1)
         both = np.concatenate([ends, ends[:, ::-1]])
         order = np.argsort(both[:, 0], kind="stable")
@@ -138,7 +138,7 @@ def contours_through(
         regions[name] = np.array(chosen, dtype=np.int32)
         rings[name] = below + above[1:-1]
     outer, inner = regions["lips_outer"], regions["lips_inner"]
-    check_contours(vertices, triangles, outer, inner)
+    check_contours(vertices, triangles, outer, inner, edges)
     lips = set(rings["lips_outer"]) | set(rings["lips_inner"])
     for middle in (HALF // 2, HALF + HALF // 2):
         between = edges.path(int(outer[middle]), int(inner[middle]))[0]
@@ -150,8 +150,11 @@ def contours_through(
 def _ways(
     edges: MeshEdges, lower: Sequence[int], upper: Sequence[int], name: str
 ) -> tuple[list[int], list[int]]:
-    """All vertices of the lower and of the upper lip's edge, from corner to corner."""
-    halves = []
+    """All vertices of the lower and of the upper lip's edge, from corner to corner.
+
+    Where both run together at a corner (a landmark beside the mouth), they begin where they part.
+    """
+    halves: list[list[int]] = []
     for side, anchors in (("lower", lower), ("upper", upper)):
         way = [int(anchors[0])]
         for start, end in zip(anchors, anchors[1:], strict=False):
@@ -161,15 +164,21 @@ def _ways(
                 f"{name}: the way along the {side} lip crosses itself at vertex "
                 f"{next(v for v in way if way.count(v) > 1)}; check the order of the landmarks"
             )
+        halves.append(way)
+    below, above = halves
+    while min(len(below), len(above)) > 1 and below[1] == above[1]:
+        below, above = below[1:], above[1:]
+    while min(len(below), len(above)) > 1 and below[-2] == above[-2]:
+        below, above = below[:-1], above[:-1]
+    for side, way in (("lower", below), ("upper", above)):
         if len(way) < HALF + 1:
             raise ValueError(
                 f"{name}: the {side} lip has {len(way)} vertices from corner to corner, fewer "
                 f"than {HALF + 1}; give the contour itself, {CONTOUR_POINTS} vertex ids"
             )
-        halves.append(way)
-    if both := set(halves[0][1:-1]) & set(halves[1][1:-1]):
+    if both := set(below[1:-1]) & set(above[1:-1]):
         raise ValueError(f"{name}: both lips run through vertex {min(both)}; check the landmarks")
-    return halves[0], halves[1]
+    return below, above
 
 
 def _evenly(way: list[int], vertices: NDArray[np.floating]) -> list[int]:
@@ -189,11 +198,16 @@ def check_contours(
     triangles: NDArray[np.integer],
     outer: NDArray[np.integer],
     inner: NDArray[np.integer],
+    edges: MeshEdges | None = None,
 ) -> None:
     """Refuse contours that are not in the canonical order on a face at rest.
 
     The inner contour's lips touch at rest, so that coordinates do not tell which is which: the
     middle of its first half must be nearer over the mesh to the lower lip's outer edge.
+
+    Args:
+        vertices, triangles: the mesh, x to the image's right, y up.
+        outer, inner: vertex ids (20,). edges: of the mesh, where they are there already.
 
     Raises:
         ValueError: naming the contour, what is wrong, and the order that is needed.
@@ -222,7 +236,7 @@ def check_contours(
     y = np.asarray(vertices)[outer, 1]
     if y[1:HALF].mean() >= y[HALF + 1 :].mean():
         raise ValueError(f"lips_outer has its first half above its second: {needed}")
-    edges = MeshEdges(vertices, triangles)
+    edges = edges or MeshEdges(vertices, triangles)
     middle = int(outer[HALF // 2])
     below, above = int(inner[HALF // 2]), int(inner[HALF + HALF // 2])
     if edges.path(middle, below)[1] >= edges.path(middle, above)[1]:

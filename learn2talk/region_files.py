@@ -147,8 +147,9 @@ def face_of(
     template = FaceTemplate(
         described.topology, vertices.astype(np.float32), mesh.triangles, regions
     )
-    outer, inner = regions["lips_outer"], regions["lips_inner"]
-    check_contours(vertices, mesh.triangles, outer, inner)
+    if {"lips_outer", "lips_inner"} & set(described.regions):  # the made ones are checked
+        outer, inner = regions["lips_outer"], regions["lips_inner"]
+        check_contours(vertices, mesh.triangles, outer, inner)
     facts = {
         "topology": described.topology,
         "num_vertices": len(vertices),
@@ -236,9 +237,9 @@ def read_named_arrays(path: Path | str) -> dict[str, NDArray[Any]]:
         raise ValueError(f"{path}: no such file; check the path")
     if path.suffix == ".npz":
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 return {name: stored[name] for name in stored.files}
-        except (BadZipFile, ValueError, EOFError, OSError) as error:
+        except (BadZipFile, ValueError, EOFError, AttributeError) as error:
             raise ValueError(f"{path}: not a complete .npz file ({error}); copy again") from error
     found = read_json(path) if path.suffix == ".json" else read_plain_pickle(path)
     if not isinstance(found, dict):

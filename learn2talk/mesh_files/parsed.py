@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from learn2talk.mesh import edge_uses
+from learn2talk.mesh import undirected_edges
 
 NAMED = 3  # offenders in a message
 SMALLEST_SHARE = 1e-12  # of the mesh's extent squared: a triangle below it has no area
@@ -95,9 +95,8 @@ def checked(path: Path, mesh: ParsedMesh, num_vertices: int | None) -> MeshFile:
 
 def _warnings(vertices: NDArray[np.float64], triangles: NDArray[np.int32]) -> tuple[str, ...]:
     found = []
-    edges = np.sort(triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
-    uses = edge_uses(triangles)
-    shared = np.unique(edges, axis=0)[uses > 2]
+    edges, uses = undirected_edges(triangles)
+    shared = edges[uses > 2]
     if len(shared):
         found.append(
             f"{len(shared)} non-manifold edges (more than two triangles share them): "

@@ -1,7 +1,7 @@
 """A face of any number of vertices for tests: a bent sheet with lips at known places.
 
-The sheet is 150 mm wide; its mouth is a hole, 50 mm wide with its lips, 50 mm below the middle. Vertices that do
-not fill the last row are joined to the top as a fan.
+The sheet is 150 mm wide; its mouth is a hole, 50 mm wide with its lips, 50 mm below the middle.
+Vertices that do not fill the last row are joined to the top as a fan.
 """
 
 from __future__ import annotations
