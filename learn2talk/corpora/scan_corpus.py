@@ -199,11 +199,13 @@ def prepare_scans(
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
     parts = out / ".sequences" / key
     ready = {split: _made(corpus, own, parts, skipped, say) for split, own in used.items()}
+    reasons = {row["utterance_id"]: row["reason"] for row in skipped}
     for split, names in ready.items():
         if not names:
+            failed = [reasons[sequence.name] for sequence in used[split]]
             raise CorpusError(
-                f"{corpus.name}: no usable sequence for the split {split}; the reasons:\n"
-                + "\n".join(row["reason"] for row in skipped[:LISTED])
+                f"{corpus.name}: no usable sequence for the split {split}, {len(failed)} of the "
+                f"copy are of it; {failed[0] if failed else 'complete the copy'}"
             )
     base = corpus.face.template
     save_prepared(

@@ -202,10 +202,18 @@ def frame_rate(copy: ScanCopy, config: VocasetConfig, sample: int = 8) -> float:
     """Frames a second of a copy: as configured, else what the lengths of motion and sound say.
 
     Raises:
-        CorpusError: the lengths say neither 60 nor 30.
+        CorpusError: the lengths say neither 60 nor 30, or the resampler cannot take that rate.
     """
-    if config.fps is not None:
-        return config.fps
+    rate = config.fps or _measured_rate(copy, sample)
+    if config.resampler == "every_second_frame" and rate != RATES[0]:
+        raise CorpusError(
+            f"VOCASET: the copy has {rate:g} fps already, so that no frame may be left out; use "
+            "--config.resampler low_pass"
+        )
+    return rate
+
+
+def _measured_rate(copy: ScanCopy, sample: int) -> float:
     step = max(1, len(copy.sequences) // sample)
     some = copy.sequences[::step][:sample]
     found = [len(s.vertices()) * SAMPLE_RATE_HZ / len(s.sound()) for s in some]
