@@ -15,10 +15,64 @@ from avsr.training.command import use_one_thread
 from learn2talk.pretraining import EarConfig
 from learn2talk.sync_checks import SyncCheckConfig
 from learn2talk.corpora.fit_blocks import TrackedConfig
+from learn2talk.corpora.biwi import BiwiConfig
+from learn2talk.corpora.vocaset import VocasetConfig
 from learn2talk.training import StudentTrainConfig, SyncTrainConfig
 
 DEFAULT_TRACKED = TrackedConfig()
 DESCRIPTION = "Speech to 3D face motion: train it, measure it, use it."
+DEFAULT_VOCASET = VocasetConfig()
+DEFAULT_BIWI = BiwiConfig()
+
+
+def prepare_vocaset(
+    root: Path,
+    out: Path = Path("vocaset"),
+    face: Path | None = None,
+    allow_missing: int = 0,
+    check: bool = False,
+    config: VocasetConfig = DEFAULT_VOCASET,
+) -> None:
+    """Check a copy of VOCASET, then prepare it: motion in mm at 25 fps; resumes.
+
+    Args:
+        root: folder with vertices_npy, wav and templates.pkl, or of the release's own files.
+        out: folder to write.
+        face: folder of FLAME_sample.ply, FLAME_masks.pkl and a landmark embedding; default: root.
+        allow_missing: how many sequences may be missing or too many.
+        check: only check.
+        config: frame rate, resampler, texts.
+    """
+    from learn2talk.corpora.vocaset import prepare
+
+    prepare(
+        root, out, face_folder=face, allow_missing=allow_missing, check_only=check, config=config
+    )
+
+
+def prepare_biwi(
+    root: Path,
+    out: Path = Path("biwi"),
+    face: Path | None = None,
+    allow_missing: int = 0,
+    check: bool = False,
+    config: BiwiConfig = DEFAULT_BIWI,
+) -> None:
+    """Check a copy of BIWI, then prepare it: motion in mm at 25 fps; resumes.
+
+    Args:
+        root: folder with vertices_npy, wav and templates.pkl, and rigid_scans if you have them.
+        out: folder to write.
+        face: folder of BIWI.ply, lve.txt and fdd.txt; default: root.
+        allow_missing: how many sequences may be missing or too many.
+        check: only check.
+        config: test set, size, texts.
+    """
+    from learn2talk.corpora.biwi import prepare
+
+    prepare(
+        root, out, face_folder=face, allow_missing=allow_missing, check_only=check, config=config
+    )
 
 
 def train_sync(
@@ -206,6 +260,8 @@ def prepare_tracked(
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "prepare tracked": prepare_tracked,
+    "prepare vocaset": prepare_vocaset,
+    "prepare biwi": prepare_biwi,
     "train-sync": train_sync,
     "pretrain": pretrain,
     "train-student": train_student,

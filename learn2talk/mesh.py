@@ -65,11 +65,20 @@ def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     return unit.astype(np.float32)
 
 
+def undirected_edges(triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Every edge once, int64 (E, 2) with the smaller vertex first, and how many triangles share it.
+
+    The second, int (E,), is 1 or 2 everywhere in a manifold mesh.
+    """
+    ends = np.sort(triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2).astype(np.int64), axis=1)
+    # One number an edge: sorting pairs is six times slower.
+    codes, uses = np.unique(ends[:, 0] << 32 | ends[:, 1], return_counts=True)
+    return np.stack([codes >> 32, codes & 0xFFFFFFFF], axis=1), uses
+
+
 def edge_uses(triangles: np.ndarray) -> np.ndarray:
     """How many triangles share each undirected edge: int (E,). All 1 or 2 in a manifold mesh."""
-    edges = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
-    _, counts = np.unique(np.sort(edges, axis=1), axis=0, return_counts=True)
-    return counts
+    return undirected_edges(triangles)[1]
 
 
 def triangle_neighbours(triangles: np.ndarray) -> np.ndarray:

@@ -35,9 +35,9 @@ from avsr.data.manifest import (
     load_info,
     save_prepared,
 )
-from avsr.files import write_atomically
 from avsr.units import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME, VIDEO_FPS
 from learn2talk.articulation import Style, animate_head, control_curves, random_style
+from learn2talk.corpora.part_files import read_part, write_part
 from learn2talk.drawing import Palette, mouth_camera, render_mouth_crops
 from learn2talk.head import Head, build_head, random_identity
 
@@ -259,25 +259,12 @@ def _part(parts: Path, split: str, index: int) -> Path:
 def _make_part(job: tuple[SyntheticConfig, Path, str, int]) -> None:
     config, parts, split, index = job
     row = encode_utterance(make_utterance(config, split, index))
-    stored = {
-        name: np.frombuffer(value, np.uint8) if isinstance(value, bytes) else np.array(value)
-        for name, value in row.items()
-    }
-    with write_atomically(_part(parts, split, index)) as temporary:
-        np.savez(temporary, allow_pickle=False, **stored)
+    write_part(_part(parts, split, index), row)
 
 
 def _rows(parts: Path, indices: list[int], split: str) -> Iterator[dict[str, object]]:
     for index in indices:
-        yield _read_part(_part(parts, split, index))
-
-
-def _read_part(path: Path) -> dict[str, object]:
-    with np.load(path, allow_pickle=False) as stored:
-        return {
-            name: stored[name].tobytes() if stored[name].dtype == np.uint8 else stored[name].item()
-            for name in stored.files
-        }
+        yield read_part(_part(parts, split, index))
 
 
 def _make_all(

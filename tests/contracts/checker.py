@@ -18,7 +18,7 @@ LEVELS = {
             "avsr.units avsr.schema learn2talk.schema",
             "avsr.subtitles avsr.synchrony avsr.audio avsr.video avsr.noise avsr.text"
             " learn2talk.mesh learn2talk.head learn2talk.articulation"
-            " learn2talk.rasterize learn2talk.visibility learn2talk.drawing",
+            " learn2talk.rasterize learn2talk.visibility learn2talk.drawing learn2talk.contours learn2talk.resampling",
             "avsr.models avsr.losses avsr.metrics avsr.decode"
             " learn2talk.models learn2talk.losses learn2talk.balance learn2talk.metrics",
             "avsr.files avsr.weights avsr.tracking avsr.face_tracks learn2talk.files"
@@ -26,6 +26,9 @@ LEVELS = {
             " learn2talk.models learn2talk.losses learn2talk.metrics",
             "avsr.files avsr.weights avsr.tracking avsr.face_tracks"
             " learn2talk.files learn2talk.lip_reading",
+            "avsr.files avsr.weights avsr.tracking avsr.face_tracks learn2talk.files"
+            " learn2talk.mesh_files learn2talk.plain_pickles learn2talk.region_files"
+            " learn2talk.topology_regions learn2talk.topologies",
             "avsr.corpora avsr.data avsr.pretrained learn2talk.corpora learn2talk.data",
             "avsr.training learn2talk.training learn2talk.pretraining learn2talk.teacher_training",
             "avsr.threads avsr.live avsr.live_mouth avsr.stream"
