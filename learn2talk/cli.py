@@ -92,6 +92,7 @@ def animate(
     student: Path,
     out: Annotated[tuple[Path, ...], arg(metavar="FILE [FILE ...]")],
     template: Path | None = None,
+    style: str | None = None,
     size: int = 512,
 ) -> None:
     """Make a face say a sound file.
@@ -101,6 +102,8 @@ def animate(
         student: folder of a trained student.
         out: what to write: .mp4 is a film with sound, .npz the motion in millimetres.
         template: neutral face (.npz) of the student's topology to move instead of its own.
+        style: a speaker that the student knows, "average", or a motion (.npz) whose talker's way of
+            moving the lips is taken.
         size: width and height of the film, pixels.
     """
     from learn2talk.animate import animate_file
@@ -109,7 +112,7 @@ def animate(
     if not out:
         raise ValueError("nothing to write; give --out face.mp4, --out face.npz, or both")
     face = None if template is None else load_template(template)
-    for path in animate_file(audio, student, out, template=face, size=size):
+    for path in animate_file(audio, student, out, template=face, style=style, size=size):
         print(f"written {path}")
 
 

@@ -229,8 +229,14 @@ def evaluate_student(
     trained = load_student(student)
     model, judge_info = load_sync_expert(judge, "judge")
     window = model.config.window_frames
+    # A student of samples has no log-mel features of its own: then they are the judge's.
+    mels = trained.model.config.num_mels
     clips = MotionClips(
-        prepared, split, num_mels=trained.model.config.num_mels, window_frames=window
+        prepared,
+        split,
+        num_mels=model.config.num_mels if mels is None else mels,
+        window_frames=window,
+        waveforms=mels is None,
     )
     if not np.array_equal(clips.animated_ids, trained.animated_ids):
         raise ValueError(
@@ -295,13 +301,12 @@ def make_faces(
 ) -> dict[str, list[NDArray[np.float32]]]:
     """Displacement (T, R, 3) of every clip for the student, the truth and each control."""
     real = [clip.displacement for clip in clips.clips]
+    student = trained.model
+    made = []
     with torch.no_grad():
-        made = [
-            np.concatenate(
-                [p.numpy() for p in trained.model.forward_windows(torch.from_numpy(c.features))]
-            )
-            for c in clips.clips
-        ]
+        for clip in clips.clips:
+            heard = torch.from_numpy(clip.student_features(student.config.num_mels))
+            made.append(torch.cat(list(student.forward_windows(heard))).numpy())
     # The next utterance of the split, the last one takes the first: fixed, and never itself.
     other = [(i + 1) % len(real) for i in range(len(real))]
     lengths = [len(frames) for frames in real]

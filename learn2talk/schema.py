@@ -134,6 +134,15 @@ class MotionBatch:
     displacement: torch.Tensor  # (B, T, R, 3) mm, animated vertices minus template
     num_targets: int  # frames or windows that the loss is a sum over
     draw: int  # seed of this batch's random draws
+    speaker_ids: tuple[str, ...] = ()
+    # (B, 4 T, F) with noise, or (B, 4 T, 160) samples: what a student hears where it is not the
+    # clean log-mel in `features`, which a sync expert always gets; None where it is.
+    heard: torch.Tensor | None = None
+
+    @property
+    def student_features(self) -> torch.Tensor:
+        """What a student hears."""
+        return self.features if self.heard is None else self.heard
 
     def to(self, device: torch.device) -> MotionBatch:
         """The same batch on another device."""

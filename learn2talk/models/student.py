@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from avsr.units import FEATURES_PER_FRAME
-from learn2talk.models.layers import BandedTransformerLayer, split_budget
+from learn2talk.models.layers import banded_layers
 from learn2talk.models.speech import (
     ENCODER_MARGIN_FRAMES,
     MEL_LOOK_AHEAD,
@@ -95,15 +95,14 @@ class Student(nn.Module):
             self.register_buffer("mel_std", torch.ones(config.num_mels))
             self.smooth = nn.Conv1d(config.num_mels, width, SUBSAMPLER_KERNEL)
             self.reduce = nn.Conv1d(width, width, FEATURES_PER_FRAME, FEATURES_PER_FRAME)
-        self.layers = nn.ModuleList(
-            BandedTransformerLayer(
-                width, config.heads, config.feedforward, config.dropout, back, ahead
-            )
-            for back, ahead in zip(
-                split_budget(config.look_back_frames, config.layers),
-                split_budget(config.look_ahead_frames - MEL_LOOK_AHEAD, config.layers),
-                strict=True,
-            )
+        self.layers = banded_layers(
+            config.layers,
+            width,
+            config.heads,
+            config.feedforward,
+            config.dropout,
+            look_back=config.look_back_frames,
+            look_ahead=config.look_ahead_frames - MEL_LOOK_AHEAD,
         )
         self.norm = nn.LayerNorm(width)
         self.vertices = nn.Linear(width, 3 * num_vertices)

@@ -23,14 +23,14 @@ LEVELS = {
             " learn2talk.models learn2talk.losses learn2talk.metrics",
             "avsr.files avsr.weights avsr.tracking avsr.face_tracks learn2talk.files",
             "avsr.corpora avsr.data avsr.pretrained learn2talk.corpora learn2talk.data",
-            "avsr.training learn2talk.training",
+            "avsr.training learn2talk.training learn2talk.autoregressive_training",
             "avsr.threads avsr.live avsr.live_mouth avsr.stream"
             " avsr.long_form avsr.transcript_files avsr.transcribe_imported"
             " avsr.transcribe avsr.evaluate avsr.export avsr.evaluate_whisper avsr.conditions"
             " avsr.summaries"
             " avsr.audit avsr.score"
             " avsr.plot avsr.tables avsr.transcripts avsr.report_sections avsr.report"
-            " learn2talk.render learn2talk.animate learn2talk.evaluate learn2talk.readability"
+            " learn2talk.render learn2talk.animate learn2talk.streaming learn2talk.evaluate learn2talk.readability"
             " learn2talk.export learn2talk.avatar"
             " learn2talk.closed_loop learn2talk.presets learn2talk.closed_loop_report"
             " learn2talk.stages",
