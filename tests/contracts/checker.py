@@ -30,7 +30,8 @@ LEVELS = {
             " avsr.summaries"
             " avsr.audit avsr.score"
             " avsr.plot avsr.tables avsr.transcripts avsr.report_sections avsr.report"
-            " learn2talk.render learn2talk.animate learn2talk.streaming learn2talk.evaluate learn2talk.readability"
+            " learn2talk.render learn2talk.animate learn2talk.streaming learn2talk.evaluate"
+            " learn2talk.readability"
             " learn2talk.export learn2talk.avatar"
             " learn2talk.closed_loop learn2talk.presets learn2talk.closed_loop_report"
             " learn2talk.stages",
