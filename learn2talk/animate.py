@@ -19,16 +19,26 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from avsr.audio import log_mel
+from avsr.data.dataset import features_of
 from avsr.files import read_audio, sha256_file, write_video
 from avsr.units import SAMPLES_PER_FRAME, VIDEO_FPS
+from learn2talk.data.styles import AVERAGE
 from learn2talk.export.arkit import ArkitCurves, solve_arkit
 from learn2talk.export.curves import write_arkit_json, write_live_link_csv
 from learn2talk.export.gltf import write_glb
-from learn2talk.files import TrainedStudent, load_student, save_motion
+from learn2talk.files import TrainedStudent, load_motion, load_student, save_motion
+from learn2talk.models.styles import (
+    Style,
+    average_style,
+    clip_style,
+    speaker_style,
+    style_statistics,
+)
 from learn2talk.render import render_frames
 from learn2talk.schema import FaceTemplate, Motion
 
 PIECE_FRAMES = 400  # video frames computed at once: 16 s
+MIN_STYLE_S = 1.0  # of a reference clip: statistics of less are those of a word
 
 
 def _checked_waveform(waveform: NDArray, name: str) -> NDArray[np.float32]:
@@ -46,30 +56,82 @@ def _checked_waveform(waveform: NDArray, name: str) -> NDArray[np.float32]:
     return array
 
 
+def style_of(student: TrainedStudent, style: str | Motion | None) -> Style | None:
+    """What a student is told about who moves.
+
+    Args:
+        student: from `learn2talk.files.load_student`.
+        style: name of a known speaker, "average", or a motion of at least 1 s whose talker's way of
+            moving the lips is taken (any topology, any frame rate); None is the average, and
+            nothing for a student without styles.
+
+    Raises:
+        ValueError: a student without styles, an unknown name, a motion that is too short.
+    """
+    if style is None:
+        return None
+    names = student.style_names
+    if not names:
+        raise ValueError(
+            "this student has no styles; leave the style out, or train one with "
+            "--config.styles.per-speaker"
+        )
+    if isinstance(style, Motion):
+        if style.duration_s < MIN_STYLE_S or len(style.vertices) < 2:
+            raise ValueError(
+                f"the motion that gives the style lasts {style.duration_s:.2f} s; give at least "
+                f"{MIN_STYLE_S:g} s of speech"
+            )
+        lips, neutral = torch.from_numpy(style.lips), torch.from_numpy(style.template.lips)
+        statistics = style_statistics(lips, neutral, style.fps)
+        if not torch.isfinite(statistics).all():
+            raise ValueError("the motion that gives the style has lips that are not finite")
+        return clip_style(statistics, len(names))
+    if style == AVERAGE:
+        return average_style(len(names))
+    if style not in names:
+        raise ValueError(
+            f"style {style!r} is not known; this student knows {', '.join(names)} and {AVERAGE}, "
+            "or give a motion to take the style from"
+        )
+    return speaker_style(names.index(style), len(names))
+
+
 @torch.no_grad()
-def displacement_of(student: TrainedStudent, waveform: NDArray) -> NDArray[np.float32]:
+def displacement_of(
+    student: TrainedStudent, waveform: NDArray, style: str | Motion | None = None
+) -> NDArray[np.float32]:
     """Displacement of the animated vertices from the template, (ceil(S / 640), R, 3), mm.
 
     Args:
         student: from `learn2talk.files.load_student`.
         waveform: float (S,) at 16 kHz in [-1, 1], S >= 640, any length.
+        style: see `style_of`.
 
     Raises:
-        ValueError: not mono, shorter than a frame, or not finite.
+        ValueError: not mono, shorter than a frame, or not finite; a style that the student lacks.
     """
-    sound = torch.from_numpy(_checked_waveform(waveform, "speech"))
-    model = student.model
+    sound = _checked_waveform(waveform, "speech")
+    chosen, num_mels = style_of(student, style), student.model.config.num_mels
+    if num_mels is None:
+        features = torch.from_numpy(features_of(sound, None))
+    else:
+        features = _log_mel_in_pieces(torch.from_numpy(sound), num_mels)
+    pieces = list(student.model.forward_windows(features, PIECE_FRAMES, chosen))
+    return torch.cat(pieces).numpy()
+
+
+def _log_mel_in_pieces(sound: torch.Tensor, num_mels: int) -> torch.Tensor:
     parts = []
     step = PIECE_FRAMES * SAMPLES_PER_FRAME
     # The spectrogram is made piece by piece too: its windows are 6 times the sound itself.
     margin = SAMPLES_PER_FRAME
     for start in range(0, len(sound), step):
         first, last = max(0, start - margin), min(len(sound), start + step + margin)
-        frames = log_mel(sound[None, first:last], model.config.num_mels)[0]
+        frames = log_mel(sound[None, first:last], num_mels)[0]
         skip = 4 * (start - first) // SAMPLES_PER_FRAME
         parts.append(frames[skip : skip + 4 * PIECE_FRAMES])
-    pieces = list(model.forward_windows(torch.cat(parts), PIECE_FRAMES))
-    return torch.cat(pieces).numpy()
+    return torch.cat(parts)
 
 
 def generate_lips(
@@ -93,6 +155,7 @@ def animate(
     audio: Path | str | NDArray,
     student: Path | str | TrainedStudent,
     template: FaceTemplate | None = None,
+    style: str | Motion | None = None,
 ) -> Motion:
     """The motion of a face that says some speech.
 
@@ -100,30 +163,22 @@ def animate(
         audio: sound or video file (any rate, any channels), or float (S,) at 16 kHz in [-1, 1].
         student: folder of a trained student, or what `load_student` made of it.
         template: neutral face to move, of the student's topology; None takes the student's own.
+        style: a known speaker, "average", or a motion to take the style from; see `style_of`.
 
     Returns:
         Motion with vertices (ceil(S / 640), V, 3), mm, at 25 fps.
 
     Raises:
         ValueError: the sound cannot be read or is shorter than a frame, the folder holds no
-            student, or the template has another topology.
+            student, the template has another topology, or the student lacks the style.
     """
     trained = student if isinstance(student, TrainedStudent) else load_student(student)
-    face = trained.template if template is None else template
-    if (face.topology, len(face.vertices)) != (
-        trained.template.topology,
-        len(trained.template.vertices),
-    ):
-        raise ValueError(
-            f"template has topology {face.topology!r} with {len(face.vertices)} vertices, the "
-            f"student moves {trained.template.topology!r} with "
-            f"{len(trained.template.vertices)}; give a template of that topology"
-        )
+    face = trained.face_of(template)
     if isinstance(audio, (str, Path)):
         waveform = _checked_waveform(read_audio(audio), str(audio))
     else:
         waveform = _checked_waveform(audio, "speech")
-    displacement = displacement_of(trained, waveform)
+    displacement = displacement_of(trained, waveform, style)
     vertices = np.repeat(face.vertices[None], len(displacement), axis=0)
     vertices[:, trained.animated_ids] += displacement
     return Motion(vertices, float(VIDEO_FPS), face)
@@ -135,6 +190,7 @@ def animate_file(
     outs: Sequence[Path],
     *,
     template: FaceTemplate | None = None,
+    style: str | None = None,
     size: int = 512,
     progress: bool = True,
 ) -> list[Path]:
@@ -145,6 +201,7 @@ def animate_file(
         student: folder of a trained student.
         outs: files to write, each in the form that its ending names in `FORMATS`.
         template: as in `animate`.
+        style: a known speaker, "average", or a motion file (`.npz`) to take the style from.
         size: width and height of the film, pixels, even.
         progress: show a bar while rendering, once it has lasted 2 seconds.
 
@@ -162,8 +219,12 @@ def animate_file(
         raise ValueError(f"film size is {size} pixels; H.264 needs an even number, 512 is usual")
     trained = load_student(student)
     waveform = _checked_waveform(read_audio(audio), str(audio))
-    motion = animate(waveform, trained, template)
-    made = _Animation(motion, waveform, _provenance(audio, trained), size, progress)
+    given: str | Motion | None = style
+    if style is not None and Path(style).suffix == ".npz":
+        given, _ = load_motion(style)
+    said = {} if style is None else {"style": style if given is style else Path(style).name}
+    motion = animate(waveform, trained, template, given)
+    made = _Animation(motion, waveform, _provenance(audio, trained) | said, size, progress)
     for out in outs:
         FORMATS[out.suffix][1](out, made)
     return list(outs)
@@ -257,9 +318,10 @@ class _CallableModule(ModuleType):
         audio: Path | str | NDArray,
         student: Path | str | TrainedStudent,
         template: FaceTemplate | None = None,
+        style: str | Motion | None = None,
     ) -> Motion:
         """As the function `animate`."""
-        return animate(audio, student, template)
+        return animate(audio, student, template, style)
 
 
 sys.modules[__name__].__class__ = _CallableModule

@@ -12,11 +12,11 @@ from tyro.conf import Positional, arg
 from avsr.command_line import run_commands
 from avsr.files import write_json, write_jsonl
 from avsr.training.command import use_one_thread
+from learn2talk.corpora.biwi import BiwiConfig
+from learn2talk.corpora.fit_blocks import TrackedConfig
+from learn2talk.corpora.vocaset import VocasetConfig
 from learn2talk.pretraining import EarConfig
 from learn2talk.sync_checks import SyncCheckConfig
-from learn2talk.corpora.fit_blocks import TrackedConfig
-from learn2talk.corpora.biwi import BiwiConfig
-from learn2talk.corpora.vocaset import VocasetConfig
 from learn2talk.training import StudentTrainConfig, SyncTrainConfig
 
 DEFAULT_TRACKED = TrackedConfig()
@@ -214,6 +214,7 @@ def animate(
     student: Path,
     out: Annotated[tuple[Path, ...], arg(metavar="FILE [FILE ...]")],
     template: Path | None = None,
+    style: str | None = None,
     size: int = 512,
 ) -> None:
     """Make a face say a sound file.
@@ -225,6 +226,8 @@ def animate(
             glTF mesh with morph targets (no sound), .csv ARKit curves as Live Link Face writes
             them, .json ARKit curves.
         template: neutral face (.npz) of the student's topology to move instead of its own.
+        style: a speaker that the student knows, "average", or a motion (.npz) whose talker's way of
+            moving the lips is taken.
         size: width and height of the film, pixels.
     """
     from learn2talk.animate import animate_file
@@ -233,7 +236,7 @@ def animate(
     if not out:
         raise ValueError("nothing to write; give --out face.mp4, or several: face.mp4 face.glb")
     face = None if template is None else load_template(template)
-    for path in animate_file(audio, student, out, template=face, size=size):
+    for path in animate_file(audio, student, out, template=face, style=style, size=size):
         print(f"written {path}")
 
 

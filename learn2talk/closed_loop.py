@@ -70,6 +70,7 @@ from learn2talk.models.sync_expert import SyncExpertConfig
 from learn2talk.training import (
     StudentTrainConfig,
     SyncTrainConfig,
+    config_facts,
     train_student,
     train_sync_expert,
 )
@@ -225,8 +226,8 @@ def train_motion(prepared: Path, run: Path, config: ClosedLoopConfig) -> dict[st
     accelerator = make_accelerator(config.student.train)
     if accelerator.is_main_process:
         facts = {
-            "sync": asdict(config.sync),
-            "student": asdict(config.student),
+            "sync": config_facts(config.sync),
+            "student": config_facts(config.student),
             "corpus_sha256": sha256_file(prepared / "corpus.json"),
         }
         same_run(run / "motion.config.json", facts, "sync experts and student")

@@ -1,14 +1,14 @@
 """The only reader and writer of motions, templates, students and sync experts.
 
-A student is a folder: `student.safetensors` (weights), `student.json` (its configuration and where
-it comes from) and `template.npz` (the neutral face with topology, triangles and regions). A sync
-expert is `sync_expert.safetensors` and `sync_expert.json`.
+A student is a folder: `student.safetensors` (weights), `student.json` (its kind, its configuration
+and where it comes from) and `template.npz` (the neutral face with topology, triangles and regions).
+A sync expert is `sync_expert.safetensors` and `sync_expert.json`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,12 +27,19 @@ from avsr.files import (
     write_json,
 )
 from avsr.weights import fill, one_line
+from learn2talk.models.autoregressive import AutoregressiveConfig, AutoregressiveStudent
 from learn2talk.models.student import Student, StudentConfig
 from learn2talk.models.sync_expert import Role, SyncExpertConfig, SyncNet3D
 from learn2talk.schema import UNIT, FaceTemplate, Motion
 
 STUDENT_WEIGHTS, STUDENT_INFO, TEMPLATE = "student.safetensors", "student.json", "template.npz"
 Network = TypeVar("Network", bound=nn.Module)
+AnyStudent = Student | AutoregressiveStudent
+# The word in `student.json` for each kind of student, with what builds it.
+STUDENTS: dict[str, tuple[type[Any], type[AnyStudent]]] = {
+    "student": (StudentConfig, Student),
+    "autoregressive": (AutoregressiveConfig, AutoregressiveStudent),
+}
 EXPERT_WEIGHTS, EXPERT_INFO = "sync_expert.safetensors", "sync_expert.json"
 
 
@@ -42,12 +49,30 @@ class TrainedStudent:
 
     model: in evaluation mode. template: neutral face. animated_ids (R,) int32: which vertices the
     model moves; the others stay at the template. provenance: where it comes from, JSON-ready.
+    style_names: its known speakers in the order of its styles; empty for a student without styles.
     """
 
-    model: Student
+    model: AnyStudent
     template: FaceTemplate
     animated_ids: NDArray[np.int32]
     provenance: Mapping[str, Any]
+    style_names: tuple[str, ...] = ()
+
+    def face_of(self, template: FaceTemplate | None) -> FaceTemplate:
+        """The neutral face to move: `template`, or the student's own for None.
+
+        Raises:
+            ValueError: the template has another topology.
+        """
+        own = self.template
+        face = own if template is None else template
+        if (face.topology, len(face.vertices)) != (own.topology, len(own.vertices)):
+            raise ValueError(
+                f"template has topology {face.topology!r} with {len(face.vertices)} vertices, the "
+                f"student moves {own.topology!r} with {len(own.vertices)}; give a template of that "
+                "topology"
+            )
+        return face
 
 
 def _template_arrays(template: FaceTemplate) -> dict[str, NDArray]:
@@ -131,18 +156,29 @@ def load_motion(path: Path | str) -> tuple[Motion, dict[str, Any]]:
 
 def save_student(
     folder: Path | str,
-    model: Student,
+    model: AnyStudent,
     template: FaceTemplate,
     animated_ids: NDArray[np.int32],
     provenance: Mapping[str, Any],
+    style_names: Sequence[str] = (),
 ) -> None:
-    """Write a student as a folder that `load_student` reads; the JSON file is written last."""
+    """Write a student as a folder that `load_student` reads; the JSON file is written last.
+
+    Raises:
+        ValueError: not one name for each style of the model.
+    """
     folder = Path(folder)
+    if len(style_names) != model.config.num_styles:
+        raise ValueError(
+            f"{folder}: {len(style_names)} names for {model.config.num_styles} styles; give one "
+            "for each"
+        )
     save_weights(folder / STUDENT_WEIGHTS, model.state_dict())
     save_template(folder / TEMPLATE, template)
     info = {
-        "kind": "student",
+        "kind": next(kind for kind, (_, made) in STUDENTS.items() if type(model) is made),
         "config": asdict(model.config),
+        **({"style_names": list(style_names)} if style_names else {}),
         "animated_ids": [int(index) for index in animated_ids],
         "weights_sha256": sha256_file(folder / STUDENT_WEIGHTS),
         "provenance": dict(provenance),
@@ -185,20 +221,27 @@ def _check_weights(path: Path, wanted: str) -> None:
 
 
 def load_student(folder: Path | str) -> TrainedStudent:
-    """Read a trained student onto the CPU, in evaluation mode.
+    """Read a trained student of any kind onto the CPU, in evaluation mode.
 
     Raises:
         ValueError: a file is missing, truncated, or belongs to another student.
     """
     folder = Path(folder)
     info = _read_info(folder, STUDENT_INFO, "student")
+    if info.get("kind") not in STUDENTS:
+        raise ValueError(
+            f"{folder / STUDENT_INFO}: holds a {info.get('kind')!r}, not one of "
+            f"{', '.join(STUDENTS)}; give the folder of a trained student"
+        )
+    config_class, model_class = STUDENTS[info["kind"]]
     _check_weights(folder / STUDENT_WEIGHTS, info["weights_sha256"])
     state, _ = load_weights(folder / STUDENT_WEIGHTS)
-    model = _network(
+    model: AnyStudent = _network(
         folder / STUDENT_WEIGHTS,
-        lambda: Student(StudentConfig(**info["config"]), len(info["animated_ids"])),
+        lambda: model_class(config_class(**info["config"]), len(info["animated_ids"])),
         state,
     )
+    names = _style_names(folder / STUDENT_INFO, info, model.config.num_styles)
     template = load_template(folder / TEMPLATE)
     ids = info["animated_ids"]
     if not all(type(i) is int and 0 <= i < len(template.vertices) for i in ids):
@@ -212,7 +255,18 @@ def load_student(folder: Path | str) -> TrainedStudent:
         template=template,
         animated_ids=np.asarray(ids, dtype=np.int32),
         provenance=provenance,
+        style_names=names,
     )
+
+
+def _style_names(path: Path, info: Mapping[str, Any], num_styles: int) -> tuple[str, ...]:
+    names = info.get("style_names", [])
+    fits = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    if not fits or len(set(names)) != len(names) or len(names) != num_styles:
+        raise ValueError(
+            f"{path}: style_names are not {num_styles} different names; copy the whole folder again"
+        )
+    return tuple(names)
 
 
 def save_sync_expert(folder: Path | str, model: SyncNet3D, provenance: Mapping[str, Any]) -> None:

@@ -39,6 +39,7 @@ from learn2talk.data.sounds import (
 from learn2talk.models.student import Student, StudentConfig
 
 EAR_WEIGHTS, EAR_INFO = "ear.safetensors", "ear.json"
+OWN_PARTS = ("vertices.", "styles.")  # of a student, not of its trunk
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,13 @@ class EarConfig:
         )
     )
     changes: SoundChanges = field(default_factory=SoundChanges)
+
+    def __post_init__(self) -> None:
+        if self.model.num_mels is None or self.model.num_styles:
+            raise ValueError(
+                "an ear hears log-mel features and knows no styles: leave the model's num_mels a "
+                f"number and num_styles 0, not {self.model.num_mels} and {self.model.num_styles}"
+            )
 
 
 class Listener(nn.Module):
@@ -132,6 +140,7 @@ def pretrain_ear(
         check_disjoint(noise)
         bank = NoiseBank(noise, "train")
         bank.warm()
+    assert config.model.num_mels is not None  # see EarConfig
     make = partial(EarExamples, folder=run_folder, num_mels=config.model.num_mels)
     examples = make(sounds["train"], changes=config.changes, noise=bank, seed=config.train.seed)
     valid = make(sounds["valid"], changes=None, statistics=examples.statistics)
@@ -174,7 +183,7 @@ def mel_statistics(examples: EarExamples, most: int = 500) -> tuple[Tensor, Tens
 
 def save_ear(folder: Path, trunk: Student, provenance_: dict[str, Any]) -> None:
     """Write a trunk, without the last layer, as ``ear.safetensors`` and ``ear.json``."""
-    state = {n: t for n, t in trunk.state_dict().items() if not n.startswith("vertices.")}
+    state = {n: t for n, t in trunk.state_dict().items() if not n.startswith(OWN_PARTS)}
     save_weights(folder / EAR_WEIGHTS, state)
     info = {
         "kind": "ear",
@@ -198,8 +207,9 @@ def start_with_ear(student: Student, folder: Path | str) -> dict[str, Any]:
     if not (folder / EAR_INFO).is_file():
         raise ValueError(f"{folder}: has no {EAR_INFO}; make one with 'learn2talk pretrain'")
     info = read_json(folder / EAR_INFO)
-    # Dropout is a matter of training and no shape.
-    known = StudentConfig(**{**info["config"], "dropout": student.config.dropout})
+    # Dropout is a matter of training, and styles are the student's own.
+    free = {"dropout": student.config.dropout, "num_styles": student.config.num_styles}
+    known = StudentConfig(**{**info["config"], **free})
     if known != student.config:
         raise ValueError(
             f"{folder / EAR_INFO}: was trained as {known}, the student is {student.config}; give "
@@ -208,6 +218,6 @@ def start_with_ear(student: Student, folder: Path | str) -> dict[str, Any]:
     if sha256_file(folder / EAR_WEIGHTS) != info["weights_sha256"]:
         raise ValueError(f"{folder / EAR_WEIGHTS}: is not the file that ear.json tells of")
     state, _ = load_weights(folder / EAR_WEIGHTS)
-    own = {n: t for n, t in student.state_dict().items() if n.startswith("vertices.")}
+    own = {n: t for n, t in student.state_dict().items() if n.startswith(OWN_PARTS)}
     fill(student, {**state, **own}, folder / EAR_WEIGHTS)
     return dict(info["provenance"]) | {"weights_sha256": info["weights_sha256"]}

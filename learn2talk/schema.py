@@ -135,6 +135,15 @@ class MotionBatch:
     num_targets: int  # frames or windows that the loss is a sum over
     draw: int  # seed of this batch's random draws
     mouth_crops: torch.Tensor | None = None  # (B, T, 88, 88) uint8, where they were asked for
+    speaker_ids: tuple[str, ...] = ()
+    # (B, 4 T, F) with noise, or (B, 4 T, 160) samples: what a student hears where it is not the
+    # clean log-mel in `features`, which a sync expert always gets; None where it is.
+    heard: torch.Tensor | None = None
+
+    @property
+    def student_features(self) -> torch.Tensor:
+        """What a student hears."""
+        return self.features if self.heard is None else self.heard
 
     def to(self, device: torch.device) -> MotionBatch:
         """The same batch on another device."""

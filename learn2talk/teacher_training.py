@@ -300,6 +300,7 @@ def train_talking_mouth(
     if sync_expert is not None:
         expert, expert_info = load_picture_sync(sync_expert, "loss")
     window = expert.config.window_frames if expert is not None else 1
+    assert config.model.ear.num_mels is not None  # see TalkingMouthConfig
     read = partial(
         MouthClips, prepared, num_mels=config.model.ear.num_mels, window_frames=max(1, window)
     )

@@ -6,7 +6,8 @@ processes give the gradient of one.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from avsr.data.noise_bank import NoiseConfig
 from avsr.files import read_json, sha256_file
 from avsr.losses import LossSum
 from avsr.metrics import roc_auc
@@ -23,6 +25,8 @@ from avsr.training.loop import TrainConfig, make_accelerator, train
 from avsr.training.recognizer import load_recognizer
 from avsr.training.run_folder import provenance, write_run_info
 from avsr.training.seed import seed_everything
+from learn2talk.balance import BALANCES, Balance, balanced
+from learn2talk.data.hearing import HearingConfig, load_encoder, noise_mixer
 from learn2talk.data.motion import (
     MotionAugment,
     MotionClips,
@@ -30,6 +34,7 @@ from learn2talk.data.motion import (
     collate_motion,
     mean_template,
 )
+from learn2talk.data.styles import SpeakerStyles, StyleTraining
 from learn2talk.files import load_sync_expert, save_student, save_sync_expert
 from learn2talk.lip_reading import LipReading
 from learn2talk.losses import (
@@ -41,6 +46,7 @@ from learn2talk.losses import (
     vertex_loss,
 )
 from learn2talk.metrics import mean_vertex_errors_mm, shifted_windows
+from learn2talk.models.autoregressive import AutoregressiveStudent
 from learn2talk.models.layers import rigid_free_motion
 from learn2talk.models.lip_reader import LipReadNet
 from learn2talk.models.student import Student, StudentConfig
@@ -116,6 +122,13 @@ class StudentTrainConfig:
     """Recogniser that sees mouth crops: a file, a published folder, or owner/name on the Hub."""
     lip_reading_frames: int = 25
     """Length of the random stretch of each clip that is drawn in an update, frames."""
+    balance: Balance = "fixed"
+    """How sync and lip-reading loss stand beside the vertex losses: by their weights, or with these
+    as shares of the vertex losses' gradient at the output (see `learn2talk.balance`)."""
+    hearing: HearingConfig = field(default_factory=HearingConfig)
+    """A pretrained speech encoder in place of log-mel features; how loud noise is, if given."""
+    styles: StyleTraining = field(default_factory=StyleTraining)
+    """Styles of the training speakers; off unless per_speaker."""
 
     def __post_init__(self) -> None:
         weights = self.vertex_weight, self.velocity_weight, self.sync_weight
@@ -128,6 +141,46 @@ class StudentTrainConfig:
             )
         if self.lip_reading_frames < 1:
             raise ValueError(f"lip_reading_frames is {self.lip_reading_frames}; give 1 or more")
+        if self.balance not in BALANCES:
+            raise ValueError(f"balance {self.balance!r} is not one of {', '.join(BALANCES)}")
+        check_counted(self.model.num_styles, self.model.speech_encoder)
+
+
+def check_counted(num_styles: int, speech_encoder: str | None) -> None:
+    """Refuse what training finds out itself: the number of speakers, the encoder's shape."""
+    if num_styles:
+        raise ValueError(
+            f"model.num_styles is {num_styles}; training counts the speakers: set "
+            "styles.per_speaker instead"
+        )
+    if speech_encoder is not None:
+        raise ValueError(
+            "model.speech_encoder would have random weights; name the pretrained encoder with "
+            "hearing.speech_encoder instead"
+        )
+
+
+NAMED_LATER = (  # settings that older runs do not name
+    "hearing",
+    "styles",
+    "lip_reading_weight",
+    "lip_reader",
+    "lip_reading_frames",
+    "balance",
+    "objective",
+    "margin",
+)
+
+
+def config_facts(config: StudentTrainConfig | SyncTrainConfig) -> dict[str, Any]:
+    """The configuration JSON-ready, without what is at its default and older runs do not name."""
+    facts, plain = asdict(config), type(config)()
+    for name in NAMED_LATER:
+        if name in facts and getattr(config, name) == getattr(plain, name):
+            del facts[name]
+    for name in ("num_styles", "speech_encoder"):  # see check_counted: at their defaults
+        facts["model"].pop(name, None)
+    return facts
 
 
 def sync_batch_loss(model: nn.Module, batch: MotionBatch, config: SyncTrainConfig) -> LossSum:
@@ -178,6 +231,7 @@ class StudentLoss:
         lip_positions: (40,) where the canonical lip points are among the animated vertices.
         expert: frozen sync expert; None where `config.sync_weight` is 0.
         lip_reading: the lip-reading term; None where `config.lip_reading_weight` is 0.
+        styles: of the training speakers; None for a student without styles.
 
     Raises:
         ValueError: an expert is missing, or it is a judge; the lip-reading term is missing.
@@ -188,6 +242,7 @@ class StudentLoss:
         config: StudentTrainConfig,
         lip_positions: np.ndarray,
         expert: SyncNet3D | None,
+        styles: SpeakerStyles | None = None,
         lip_reading: LipReading | None = None,
     ) -> None:
         if config.sync_weight > 0 and expert is None:
@@ -205,17 +260,19 @@ class StudentLoss:
                 f"lip_reading_weight is {config.lip_reading_weight} but there is no lip reader; "
                 "give a recogniser's file with --config.lip-reader"
             )
-        self.config, self.expert, self.lip_reading = config, expert, lip_reading
+        self.config, self.expert, self.styles = config, expert, styles
+        self.lip_reading = lip_reading
         self.lip_positions = torch.from_numpy(lip_positions.astype(np.int64))
 
     def __call__(self, model: nn.Module, batch: MotionBatch) -> LossSum:
         """Weighted sum of the losses; the count is the number of tracked frames."""
-        moved = model(batch.features, batch.valid_mask)
+        moved = moved_by(model, batch, self.styles)
         vertex = vertex_loss(moved, batch.displacement, batch.tracked_mask)
         velocity = velocity_loss(moved, batch.displacement, batch.tracked_mask)
-        total = (
+        first = (
             self.config.vertex_weight * vertex.total + self.config.velocity_weight * velocity.total
         )
+        others: dict[str, tuple[Tensor, float]] = {}
         logs = {"vertex_mm2": float(vertex.total.detach())}
         logs["velocity_mm2"] = float(velocity.total.detach())
         if self.expert is not None and self.config.sync_weight > 0:
@@ -225,15 +282,26 @@ class StudentLoss:
                 audio = self.expert.embed_audio(batch.features)
             motion = self.expert.embed_motion(lips, batch.neutral_lips)
             sync = sync_loss(audio, motion, self.expert.window_mask(batch.valid_mask))
-            total = total + self.config.sync_weight * sync.total
+            others["sync"] = sync.total, self.config.sync_weight
             logs["sync"] = float(sync.total.detach())
         if self.lip_reading is not None and self.config.lip_reading_weight > 0:
             read = self.lip_reading(moved, batch)
             # Only stretches are drawn: their mean stands for all the tracked frames.
             whole = read.total * (batch.num_targets / max(read.count, 1))
-            total = total + self.config.lip_reading_weight * whole
+            others["lip_reading"] = whole, self.config.lip_reading_weight
             logs["lip_reading"] = float(whole.detach())
+        total = balanced(moved, first, others, self.config.balance)
         return LossSum(total, batch.num_targets, logs)
+
+
+def moved_by(model: nn.Module, batch: MotionBatch, styles: SpeakerStyles | None) -> Tensor:
+    """What a student makes of a batch, (B, T, R, 3) mm; with styles, each utterance in one."""
+    style = None
+    if styles is not None:
+        drawn = styles.drawn(batch.utterance_ids, batch.speaker_ids, batch.draw)
+        style = drawn.to(batch.features.device)
+    moved: Tensor = model(batch.student_features, batch.valid_mask, style)
+    return moved
 
 
 def mel_statistics(clips: MotionClips) -> tuple[Tensor, Tensor]:
@@ -273,12 +341,17 @@ def validate_sync_expert(model: nn.Module, clips: MotionClips) -> dict[str, floa
 def validate_student(
     model: nn.Module, clips: MotionClips, lip_positions: np.ndarray
 ) -> dict[str, float]:
-    """Mean lip error and mean error of the animated vertices over tracked frames, mm."""
+    """Mean lip error and mean error of the animated vertices over tracked frames, mm.
+
+    A student with styles has the average one: nobody's of the validation split is known.
+    """
+    assert isinstance(model, (Student, AutoregressiveStudent))
     device = next(model.parameters()).device
     lips: list[np.ndarray] = []
     face: list[np.ndarray] = []
     for clip in clips.clips:
-        moved = model(torch.from_numpy(clip.features)[None].to(device))[0].cpu().numpy()
+        heard = torch.from_numpy(clip.student_features(model.config.num_mels))
+        moved = model(heard[None].to(device))[0].cpu().numpy()
         made, real = moved[clip.tracked], clip.displacement[clip.tracked]
         face.append(mean_vertex_errors_mm(reference=real, prediction=made))
         made, real = made[:, lip_positions], real[:, lip_positions]
@@ -289,7 +362,7 @@ def validate_student(
     }
 
 
-def _origin(prepared: Path, **clips: MotionClips) -> dict[str, Any]:
+def origin_of(prepared: Path, **clips: MotionClips) -> dict[str, Any]:
     """What a run needs to say about its data."""
     corpus = prepared / "corpus.json"
     return {
@@ -323,7 +396,7 @@ def train_sync_expert(
     read = partial(MotionClips, prepared, num_mels=config.model.num_mels, window_frames=window)
     clips = read("train", part=config.part, augment=config.augment, seed=config.train.seed)
     valid = read("valid")
-    origin = _origin(prepared, train=clips, valid=valid)
+    origin = origin_of(prepared, train=clips, valid=valid)
     write_run_info(run_folder, {"sync_expert": config}, origin)
     seed_everything(config.train.seed, 0)
     model = SyncNet3D(config.model)
@@ -356,6 +429,7 @@ def train_student(
     config: StudentTrainConfig | None = None,
     *,
     ear: Path | None = None,
+    noise: NoiseConfig | None = None,
     cpu: bool = False,
 ) -> dict[str, Any]:
     """Train a student on a prepared corpus; selects by mean lip error on its validation split.
@@ -367,41 +441,56 @@ def train_student(
         config: None takes the defaults.
         ear: folder of `learn2talk.pretraining.pretrain_ear` whose trunk it starts with; None
             starts from chance.
+        noise: mixed into what the student hears, by `config.hearing`; the motion that it learns
+            and the sound that the sync expert hears stay clean. None trains on the speech as it is.
         cpu: stay on the CPU where there is a GPU.
 
     Returns:
         update and validation metrics of the best student.
 
     Raises:
-        ValueError: no usable clip, no sync expert or a judge, no lip reader; the loss is not
-            finite.
+        ValueError: no usable clip, no sync expert or a judge, no lip reader; no such speech
+            encoder; noise that cannot be used; the loss is not finite.
     """
     config = config or StudentTrainConfig()
     reader, reader_sha256 = _lip_reader(config)
     expert, expert_info = None, None
     if sync_expert is not None:
         expert, expert_info = load_sync_expert(sync_expert, "loss")
-    window = expert.config.window_frames if expert is not None else 1
-    read = partial(MotionClips, prepared, num_mels=config.model.num_mels, window_frames=window)
+    encoder, encoder_weights = load_encoder(config.hearing, weighted_layers=True)
+    assert config.model.num_mels is not None  # see check_counted
+    read = partial(
+        MotionClips,
+        prepared,
+        num_mels=config.model.num_mels,
+        window_frames=expert.config.window_frames if expert is not None else 1,
+        waveforms=encoder is not None,
+    )
+    mixer = noise_mixer(noise, config.hearing)
     clips = read(
         "train",
         augment=config.augment,
         seed=config.train.seed,
         mouth_crops=reader is not None,
+        mix_noise=mixer,
     )
     valid = read("valid")
     template = mean_template([clips.templates[name] for name in speakers_of(clips)])
     lip_positions = np.searchsorted(clips.animated_ids, template.lip_ids)
+    styles = SpeakerStyles(clips.clips, config.styles) if config.styles.per_speaker else None
     lip_reading = None
     if reader is not None:
         lip_reading = LipReading(template, clips.animated_ids, reader, config.lip_reading_frames)
-    batch_loss = StudentLoss(config, lip_positions, expert, lip_reading)
-    origin = _origin(prepared, train=clips, valid=valid)
+    batch_loss = StudentLoss(config, lip_positions, expert, styles, lip_reading)
+    origin = origin_of(prepared, train=clips, valid=valid) | noise_facts(noise)
     origin["sync_expert_sha256"] = expert_info and expert_info["weights_sha256"]
     origin["lip_reader_sha256"] = reader_sha256
     seed_everything(config.train.seed, 0)
-    model = Student(config.model, len(clips.animated_ids))
-    model.mel_mean, model.mel_std = mel_statistics(clips)
+    shape = replace(config.model, num_styles=len(styles.names) if styles else 0)
+    if encoder is not None:
+        shape = replace(shape, num_mels=None, speech_encoder=encoder)
+    model = Student(shape, len(clips.animated_ids))
+    prepare_model(model, clips, styles, encoder_weights)
     start_at_mean(model, clips)
     if ear is not None:  # with the statistics of the sounds that it knows
         origin["ear_sha256"] = start_with_ear(model, ear)["weights_sha256"]
@@ -410,7 +499,8 @@ def train_student(
     def save_best(best: nn.Module, metrics: dict[str, float]) -> None:
         assert isinstance(best, Student)
         info = {**origin, **provenance(), "training": asdict(config), "valid": metrics}
-        save_student(run_folder, best, template, clips.animated_ids, info)
+        names = styles.names if styles else ()
+        save_student(run_folder, best, template, clips.animated_ids, info, names)
 
     return train(
         model,
@@ -432,6 +522,27 @@ def _lip_reader(config: StudentTrainConfig) -> tuple[LipReadNet | None, str | No
         return None, None
     recognizer, _ = load_recognizer(config.lip_reader)
     return LipReadNet(recognizer), sha256_file(recognizer_file(config.lip_reader))
+
+
+def prepare_model(
+    model: Student | AutoregressiveStudent,
+    clips: MotionClips,
+    styles: SpeakerStyles | None,
+    encoder_weights: Mapping[str, Tensor] | None,
+) -> None:
+    """Give a new student its speech encoder's weights, or the statistics of its features."""
+    if encoder_weights is None:
+        model.mel_mean, model.mel_std = mel_statistics(clips)
+    else:
+        model.speech.backbone.load_state_dict(dict(encoder_weights))
+    if styles is not None and model.styles is not None:
+        mean, std = styles.normalisation()
+        model.styles.statistics_mean, model.styles.statistics_std = mean, std
+
+
+def noise_facts(noise: NoiseConfig | None) -> dict[str, Any]:
+    """What a run says about its noise; nothing where there is none."""
+    return {} if noise is None else {"noise_types": list(noise.train.types)}
 
 
 def speakers_of(clips: MotionClips) -> list[str]:

@@ -22,8 +22,9 @@ from avsr.data.augment import (
     mirror_lips,
     stretch_features,
     stretch_index,
+    stretch_waveform,
 )
-from avsr.data.dataset import features_of, generator_of, middle_crop
+from avsr.data.dataset import Mixer, features_of, generator_of, middle_crop
 from avsr.data.manifest import (
     decode_array,
     decode_vertices,
@@ -49,6 +50,7 @@ COLUMNS = (
 )
 ANIMATED_REGION = "lower_face"
 LIPS_AGREE_MM = 1.0  # the lips column and the vertices come from one tracking
+FULL_SCALE = 32768.0  # of the 16-bit samples in which waveforms wait
 Part = Literal["all", "first", "second"]
 
 
@@ -85,11 +87,33 @@ class MotionClip:
     phones: tuple[tuple[str, float, float], ...]  # phone, start_s, end_s; empty where unknown
     draw: int = 0  # seed of this example's random draws
     mouth_crops: NDArray[np.uint8] | None = None  # (T, 88, 88), only in examples that need them
+    waveform: NDArray[np.int16] | None = None  # (S,), where a student needs more than `features`
+    # What a student hears of an example where it is not `features`: log-mel with noise (4 T, F),
+    # or the samples (4 T, 160).
+    heard: NDArray[np.float32] | None = None
 
     @property
     def num_frames(self) -> int:
         """Length in video frames, T."""
         return len(self.lips)
+
+    @property
+    def sound(self) -> NDArray[np.float32]:
+        """The kept waveform (S,) in [-1, 1].
+
+        Raises:
+            ValueError: it was not kept.
+        """
+        if self.waveform is None:
+            raise ValueError(
+                f"utterance {self.utterance_id} was read without its waveform; read the clips with "
+                "waveforms=True"
+            )
+        return self.waveform.astype(np.float32) / np.float32(FULL_SCALE)
+
+    def student_features(self, num_mels: int | None) -> NDArray[np.float32]:
+        """What a student of `num_mels` hears of a clip of the corpus, without noise."""
+        return self.features if num_mels is not None else features_of(self.sound, None)
 
 
 def animated_ids(template: FaceTemplate) -> NDArray[np.int32]:
@@ -131,6 +155,8 @@ class MotionClips:
         seed: of the augmentation's draws.
         mouth_crops: whether examples have the clip's real mouth crops; these are not kept in
             memory but read anew for each example.
+        waveforms: students hear the samples, through a pretrained encoder, not `features`.
+        mix_noise: adds noise to what a student hears of an example; None: nothing is added.
 
     Raises:
         ValueError: no clip is left, a speaker has no template, or lips and vertices disagree.
@@ -147,9 +173,11 @@ class MotionClips:
         augment: MotionAugment | None = None,
         seed: int = 0,
         mouth_crops: bool = False,
+        waveforms: bool = False,
+        mix_noise: Mixer | None = None,
     ) -> None:
         self.folder, self.split, self.augment, self.seed = folder, split, augment, seed
-        self.num_mels = num_mels
+        self.num_mels, self.waveforms, self.mix_noise = num_mels, waveforms, mix_noise
         self.templates = load_templates(folder)
         self.animated_ids = animated_ids(next(iter(self.templates.values())))
         self.clips: list[MotionClip] = []
@@ -190,17 +218,19 @@ class MotionClips:
                 f"{self.folder}: utterance {name} has lips {np.median(apart[tracked]):.1f} mm away "
                 "from its vertices' lip points; prepare the corpus again"
             )
-        ids = self.animated_ids
+        ids, audio = self.animated_ids, decode_array(row["audio"])
+        keep = self.waveforms or self.mix_noise is not None
         return MotionClip(
             utterance_id=name,
             speaker_id=speaker,
-            features=features_of(decode_array(row["audio"]), self.num_mels),
+            features=features_of(audio, self.num_mels),
             lips=lips.astype(np.float32),
             neutral_lips=template.lips,
             displacement=(vertices[:, ids] - template.vertices[ids]).astype(np.float32),
             tracked=tracked,
             words=_times(row["words"], "word"),
             phones=_times(row["phones"], "phone"),
+            waveform=in_16_bit(audio) if keep else None,
         )
 
     def __len__(self) -> int:
@@ -214,7 +244,27 @@ class MotionClips:
             clip = replace(clip, mouth_crops=crops)
         generator = generator_of(self.seed, epoch, clip.utterance_id)
         draw = int(generator.integers(2**31))
-        return changed(clip, self.augment, generator, draw)
+        return changed(clip, self.augment, generator, draw, self._heard(clip, epoch))
+
+    def _heard(self, clip: MotionClip, epoch: int) -> NDArray[np.float32] | None:
+        """What a student hears before augmentation, where it is not the clip's features."""
+        if clip.waveform is None:
+            return None
+        sound = clip.sound
+        if self.mix_noise is not None:
+            # Its own draws, so that the motion is changed as in training without noise.
+            noise_draws = generator_of(self.seed, epoch, f"{clip.utterance_id}/noise")
+            try:
+                sound = self.mix_noise(sound, noise_draws)
+            except ValueError as error:
+                raise ValueError(f"utterance {clip.utterance_id}: {error}") from error
+        return sound if self.waveforms else features_of(sound, self.num_mels)
+
+
+def in_16_bit(waveform: NDArray) -> NDArray[np.int16]:
+    """A waveform (S,) in [-1, 1] as 16-bit samples: exact for sound that was recorded so."""
+    scaled = np.rint(np.asarray(waveform, dtype=np.float64) * FULL_SCALE)
+    return scaled.clip(-FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
 
 
 def half_of(utterance_id: str) -> Part:
@@ -229,12 +279,24 @@ def longest_run(flags: NDArray[np.bool_]) -> int:
 
 
 def changed(
-    clip: MotionClip, augment: MotionAugment | None, generator: np.random.Generator, draw: int
+    clip: MotionClip,
+    augment: MotionAugment | None,
+    generator: np.random.Generator,
+    draw: int,
+    heard: NDArray[np.float32] | None = None,
 ) -> MotionClip:
     """A clip with sound and motion stretched together, another level, and moved lip points.
 
     The displacement (the student's target) and the mouth crops are stretched but neither mirrored
     nor moved; of the crops the nearest one is taken.
+
+
+    Args:
+        clip: as it is in the corpus.
+        augment: how strongly; None changes nothing.
+        generator: source of the draws.
+        draw: kept with the example.
+        heard: log-mel (4 T, F) or samples (S,) that a student hears; None: the clip's features.
     """
     features, lips, neutral = clip.features, clip.lips, clip.neutral_lips
     displacement, tracked, crops = clip.displacement, clip.tracked, clip.mouth_crops
@@ -251,24 +313,30 @@ def changed(
             crops = crops[np.rint(positions).astype(int)]
         gain_db = generator.uniform(-augment.gain_db, augment.gain_db)
         # A gain adds a constant to log power; the floor moves with it, as a noise floor would.
-        features = features + np.float32(gain_db * np.log(10.0) / 10.0)
+        louder = np.float32(gain_db * np.log(10.0) / 10.0)
+        features = features + louder
+        if heard is not None and heard.ndim == 1:
+            heard = stretch_waveform(heard, positions) * np.float32(10 ** (gain_db / 20))
+        elif heard is not None:
+            heard = stretch_features(heard, positions) + louder
         if augment.flip and generator.random() < 0.5:
             lips = mirror_lips(lips, MIRROR_ORDER)
             neutral = mirror_lips(neutral[None], MIRROR_ORDER)[0]
         moved = generator.normal(0, augment.lip_noise_mm, lips.shape[1:])
         lips = lips + moved.astype(np.float32)
-    return MotionClip(
-        utterance_id=clip.utterance_id,
-        speaker_id=clip.speaker_id,
+    if heard is not None and heard.ndim == 1:
+        heard = features_of(heard, None)
+    return replace(
+        clip,
         features=features.astype(np.float32),
         lips=lips.astype(np.float32),
         neutral_lips=neutral.astype(np.float32),
         displacement=displacement.astype(np.float32),
         tracked=tracked,
-        words=clip.words,
-        phones=clip.phones,
         draw=draw,
         mouth_crops=crops,
+        waveform=None,
+        heard=None if heard is None else heard.astype(np.float32),
     )
 
 
@@ -292,6 +360,8 @@ def collate_motion(clips: Sequence[MotionClip], window_frames: int = 1) -> Motio
         num_targets = int(tracked.unfold(1, window_frames, 1).all(dim=2).sum())
     else:
         num_targets = 0
+    heard = [clip.heard for clip in clips if clip.heard is not None]
+    assert len(heard) in (0, len(clips)), "all examples of a batch are heard in one way"
     draw = 0
     for clip in clips:
         draw = (31 * draw + clip.draw) % 2**31
@@ -307,4 +377,6 @@ def collate_motion(clips: Sequence[MotionClip], window_frames: int = 1) -> Motio
         num_targets=num_targets,
         draw=draw,
         mouth_crops=padded(crops) if len(crops) == len(clips) else None,
+        speaker_ids=tuple(clip.speaker_id for clip in clips),
+        heard=padded(heard, FEATURES_PER_FRAME) if heard else None,
     )

@@ -117,7 +117,8 @@ def shifted_in_time(frames: NDArray[np.float32], shift: int) -> NDArray[np.float
 @torch.no_grad()
 def generated(trained: TrainedStudent, clip: MotionClip, measured: Measured) -> NDArray[np.float32]:
     """The student's motion of a clip, (T, M, 3), mm; vertices that it does not move are still."""
-    pieces = trained.model.forward_windows(torch.from_numpy(clip.features))
+    heard = clip.student_features(trained.model.config.num_mels)
+    pieces = trained.model.forward_windows(torch.from_numpy(heard))
     made = np.concatenate([piece.numpy() for piece in pieces])
     frames = np.zeros((len(made), len(measured.ids), 3), dtype=np.float32)
     frames[:, measured.animated] = made

@@ -66,11 +66,14 @@ def evaluate_student(
     """
     trained = load_student(student)
     model, judge_info = load_sync_expert(judge, "judge")
+    # A student of samples has no log-mel features of its own: then they are the judge's.
+    mels = trained.model.config.num_mels
     clips = MotionClips(
         prepared,
         split,
-        num_mels=trained.model.config.num_mels,
+        num_mels=model.config.num_mels if mels is None else mels,
         window_frames=model.config.window_frames,
+        waveforms=mels is None,
     )
     topology = next(iter(clips.templates.values()))
     if not np.array_equal(clips.animated_ids, trained.animated_ids):

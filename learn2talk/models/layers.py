@@ -115,6 +115,25 @@ class BandedTransformerLayer(nn.Module):
         return out
 
 
+def banded_layers(
+    count: int,
+    width: int,
+    heads: int,
+    feedforward: int,
+    dropout: float,
+    *,
+    look_back: int,
+    look_ahead: int,
+) -> nn.ModuleList:
+    """Layers that together look back and ahead by these frames, shared out by `split_budget`."""
+    return nn.ModuleList(
+        BandedTransformerLayer(width, heads, feedforward, dropout, back, ahead)
+        for back, ahead in zip(
+            split_budget(look_back, count), split_budget(look_ahead, count), strict=True
+        )
+    )
+
+
 class WindowConvolution(nn.Module):
     """Valid convolution over time, channel norm and GELU: it sees its window and nothing else."""
 

@@ -1,7 +1,8 @@
 """The student: speech to lower-face motion, all frames at once, with a bounded look-ahead.
 
 Learn2Talk's Audio2Mesh takes FaceFormer's autoregressive decoder; this one is parallel, as in
-SelfTalk and UniTalker, so that a frame costs no waiting for the one before it.
+SelfTalk and UniTalker, so that a frame costs no waiting for the one before it. The autoregressive
+one, to compare with, is in learn2talk.models.autoregressive.
 
 Axis letters: B batch, T video frames, F mel bands, D width, R animated vertices.
 """
@@ -13,22 +14,29 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from avsr.units import FEATURES_PER_FRAME
-from learn2talk.models.layers import BandedTransformerLayer, split_budget
-
-SUBSAMPLER_KERNEL = 5  # log-mel frames; causal, so it reaches 4 of them into the frame before
-SUBSAMPLER_FRAMES = 1  # the same reach in whole video frames
-MEL_LOOK_AHEAD = 1  # a log-mel window ends 120 samples inside the next video frame
+from learn2talk.models.layers import banded_layers
+from learn2talk.models.speech import (
+    ENCODER_MARGIN_FRAMES,
+    MEL_LOOK_AHEAD,
+    SUBSAMPLER_FRAMES,
+    SUBSAMPLER_KERNEL,
+    Subsampler,
+    check_input,
+    num_video_frames_of,
+    pretrained_encoder,
+    windows,
+)
+from learn2talk.models.styles import Style, StyleEncoder, style_vector
 
 
 @dataclass(frozen=True)
 class StudentConfig:
     """Shape of a student."""
 
-    num_mels: int = 80
-    """Mel bands of the audio features."""
+    num_mels: int | None = 80
+    """Mel bands of the audio features; None: the samples, for a speech_encoder."""
     width: int = 128
     """Width D of the transformer."""
     layers: int = 4
@@ -43,23 +51,30 @@ class StudentConfig:
     """Past video frames that can influence a frame, all layers together."""
     look_ahead_frames: int = 10
     """Future video frames of sound that can influence a frame, all layers together; at least 1."""
+    num_styles: int = 0
+    """Known speakers, each with a style; 0: no styles. Their names are in `student.json`."""
+    speech_encoder: str | None = None
+    """A pretrained encoder in place of log-mel features: a SpeechEncoderConfig as JSON. It hears
+    the whole utterance, so that the look-ahead bounds the layers alone and nothing streams."""
 
     def __post_init__(self) -> None:
+        check_input(self.num_mels, self.speech_encoder)
         if self.look_ahead_frames < MEL_LOOK_AHEAD:
             raise ValueError(
                 f"look_ahead_frames is {self.look_ahead_frames}; the log-mel window alone needs "
                 f"{MEL_LOOK_AHEAD}"
             )
-        if self.look_back_frames < 0 or min(self.num_mels, self.layers) < 1:
+        if min(self.look_back_frames, self.num_styles) < 0 or self.layers < 1:
             raise ValueError(f"student sizes must be positive: {self}")
         if self.heads < 1 or self.width % self.heads:
             raise ValueError(f"width {self.width} is not divisible by {self.heads} heads")
 
 
 class Student(nn.Module):
-    """Log-mel features to the displacement of the animated vertices from the talker's template.
+    """Speech to the displacement of the animated vertices from the talker's template.
 
-    Frame t depends on no sample at or after 640 (t + 1 + look_ahead_frames).
+    With log-mel features, frame t depends on no sample at or after
+    640 (t + 1 + look_ahead_frames).
 
     Args:
         config: shape of the network.
@@ -70,76 +85,95 @@ class Student(nn.Module):
         super().__init__()
         self.config, self.num_vertices = config, num_vertices
         width = config.width
-        self.mel_mean: Tensor
-        self.mel_std: Tensor
-        self.register_buffer("mel_mean", torch.zeros(config.num_mels))
-        self.register_buffer("mel_std", torch.ones(config.num_mels))
-        self.smooth = nn.Conv1d(config.num_mels, width, SUBSAMPLER_KERNEL)
-        self.reduce = nn.Conv1d(width, width, FEATURES_PER_FRAME, FEATURES_PER_FRAME)
-        self.layers = nn.ModuleList(
-            BandedTransformerLayer(
-                width, config.heads, config.feedforward, config.dropout, back, ahead
-            )
-            for back, ahead in zip(
-                split_budget(config.look_back_frames, config.layers),
-                split_budget(config.look_ahead_frames - MEL_LOOK_AHEAD, config.layers),
-                strict=True,
-            )
+        if config.num_mels is None:
+            assert config.speech_encoder is not None
+            self.speech = pretrained_encoder(config.speech_encoder, width)
+        else:
+            self.mel_mean: Tensor
+            self.mel_std: Tensor
+            self.register_buffer("mel_mean", torch.zeros(config.num_mels))
+            self.register_buffer("mel_std", torch.ones(config.num_mels))
+            self.smooth = nn.Conv1d(config.num_mels, width, SUBSAMPLER_KERNEL)
+            self.reduce = nn.Conv1d(width, width, FEATURES_PER_FRAME, FEATURES_PER_FRAME)
+        self.layers = banded_layers(
+            config.layers,
+            width,
+            config.heads,
+            config.feedforward,
+            config.dropout,
+            look_back=config.look_back_frames,
+            look_ahead=config.look_ahead_frames - MEL_LOOK_AHEAD,
         )
         self.norm = nn.LayerNorm(width)
         self.vertices = nn.Linear(width, 3 * num_vertices)
+        self.styles = StyleEncoder(config.num_styles, width) if config.num_styles else None
 
-    def forward(self, features: Tensor, valid_mask: Tensor | None = None) -> Tensor:
+    @property
+    def subsampler(self) -> Subsampler:
+        """Log-mel features to video frames; only where there is no pretrained encoder."""
+        return Subsampler(self.mel_mean, self.mel_std, self.smooth, self.reduce)
+
+    def forward(
+        self, features: Tensor, valid_mask: Tensor | None = None, style: Style | None = None
+    ) -> Tensor:
         """Displacement of the animated vertices, all frames at once.
 
         Args:
-            features: float (B, 4 T, F), natural-log mel, 4 frames a video frame.
+            features: float (B, 4 T, F), natural-log mel, 4 frames a video frame; where the
+                configuration has a speech encoder the samples, (B, 4 T, 160) in [-1, 1].
             valid_mask: bool (B, T), True = real frame; None: all are real. Padding is at the end.
+            style: who moves; None is the average speaker, and no style where there are none.
 
         Returns:
             float (B, T, R, 3), mm; zero in padding. An utterance in a padded batch gives what it
             gives alone, up to float rounding.
         """
-        encoded, valid_mask = self.encode(features, valid_mask)
+        encoded, valid_mask = self.encode(features, valid_mask, style)
         out = self.vertices(encoded) * valid_mask[..., None]
         return out.view(*valid_mask.shape, self.num_vertices, 3)
 
-    def encode(self, features: Tensor, valid_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def encode(
+        self, features: Tensor, valid_mask: Tensor | None = None, style: Style | None = None
+    ) -> tuple[Tensor, Tensor]:
         """What was said at each frame, (B, T, D), and its valid mask; arguments as in `forward`."""
-        batch, length, _ = features.shape
-        if length % FEATURES_PER_FRAME:
-            raise ValueError(
-                f"{length} log-mel frames are not whole video frames of {FEATURES_PER_FRAME}"
-            )
+        shape = (len(features), num_video_frames_of(features, self.config.num_mels))
         if valid_mask is None:
-            shape = (batch, length // FEATURES_PER_FRAME)
             valid_mask = torch.ones(shape, dtype=torch.bool, device=features.device)
-        normal = ((features - self.mel_mean) / self.mel_std).transpose(1, 2)
-        smooth = functional.gelu(self.smooth(functional.pad(normal, (SUBSAMPLER_KERNEL - 1, 0))))
-        frames = functional.gelu(self.reduce(smooth)).transpose(1, 2)
+        if self.config.num_mels is None:
+            frames = self.speech(features, valid_mask)
+        else:
+            frames = self.subsampler(features)
+        vector = style_vector(self.styles, style, len(features))
+        if vector is not None:
+            frames = frames + vector
         for layer in self.layers:
             frames = layer(frames, valid_mask)
         encoded: Tensor = self.norm(frames)
         return encoded, valid_mask
 
-    def forward_windows(self, features: Tensor, window_frames: int = 400) -> Iterator[Tensor]:
+    def forward_windows(
+        self, features: Tensor, window_frames: int = 400, style: Style | None = None
+    ) -> Iterator[Tensor]:
         """The same motion in pieces, with memory that does not grow with the length.
 
-        Each piece is computed with all the sound that can influence it, so that the pieces
-        together equal `forward` up to float rounding: there is nothing to blend.
+        With log-mel features each piece is computed with all the sound that can influence it, so
+        that the pieces together equal `forward` up to float rounding: there is nothing to blend.
+        A pretrained encoder hears everything at once; here it hears each piece with 2 s more on
+        both sides, which is `forward` for a sound of one piece and near it for a longer one.
 
         Args:
-            features: float (4 T, F) of one utterance.
+            features: float (4 T, F) of one utterance, or its samples (4 T, 160).
             window_frames: video frames in a piece.
+            style: as in `forward`.
 
         Yields:
             float (at most window_frames, R, 3), mm.
         """
-        num_frames = features.shape[0] // FEATURES_PER_FRAME
-        before = self.config.look_back_frames + SUBSAMPLER_FRAMES
-        after = self.config.look_ahead_frames
-        for start in range(0, num_frames, window_frames):
-            stop = min(start + window_frames, num_frames)
-            first, last = max(0, start - before), min(num_frames, stop + after)
+        num_frames = len(features) // FEATURES_PER_FRAME
+        pretrained = self.config.num_mels is None
+        margin = ENCODER_MARGIN_FRAMES if pretrained else SUBSAMPLER_FRAMES
+        before = self.config.look_back_frames + margin
+        after = self.config.look_ahead_frames + (margin if pretrained else 0)
+        for start, stop, first, last in windows(num_frames, window_frames, before, after):
             piece = features[FEATURES_PER_FRAME * first : FEATURES_PER_FRAME * last]
-            yield self(piece[None])[0, start - first : stop - first]
+            yield self(piece[None], style=style)[0, start - first : stop - first]

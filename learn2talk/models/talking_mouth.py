@@ -34,6 +34,12 @@ class TalkingMouthConfig:
     def __post_init__(self) -> None:
         if len(self.channels) != STAGES + 1 or any(c < 8 or c % GROUPS for c in self.channels):
             raise ValueError(f"channels {self.channels} must be four multiples of {GROUPS}")
+        if self.ear.num_mels is None or self.ear.num_styles:
+            raise ValueError(
+                "the ear of a talking mouth hears log-mel features and knows no styles: leave its "
+                f"num_mels a number and num_styles 0, not {self.ear.num_mels} and "
+                f"{self.ear.num_styles}"
+            )
 
 
 def _convolution(channels_in: int, channels: int, stride: int = 1) -> nn.Sequential:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 import learn2talk
@@ -19,6 +20,7 @@ from learn2talk.files import (
     load_motion,
     load_student,
     load_template,
+    save_motion,
     save_student,
     save_template,
 )
@@ -43,6 +45,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def trained(folder: Path) -> TrainedStudent:
     return load_student(folder)
+
+
+@pytest.fixture(scope="module")
+def styled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with two known speakers."""
+    path = tmp_path_factory.mktemp("styled")
+    template = tiny_template()
+    ids = animated_ids(template)
+    torch.manual_seed(0)
+    config = StudentConfig(width=16, layers=1, heads=2, feedforward=16, num_styles=2)
+    student = Student(config, len(ids))
+    torch.nn.init.normal_(student.styles.table)  # type: ignore[union-attr]
+    save_student(path, student, template, ids, {"corpus": "tests"}, ("s1", "s2"))
+    return path
 
 
 @pytest.fixture
@@ -148,6 +164,54 @@ def test_command_line(
     assert curves["provenance"]["audio"] == "speech.wav"
     # 11 frames at 25 are 26 at Live Link Face's 60, after one line of names
     assert len((tmp_path / "a.csv").read_text().splitlines()) == 1 + 26
+
+
+def test_style_by_name_by_average_and_by_a_clip(
+    styled: Path, trained: TrainedStudent, speech: Path, tmp_path: Path
+) -> None:
+    sound = np.random.default_rng(0).uniform(-1, 1, 640 * 30).astype(np.float32)
+    faces = {name: animate(sound, styled, style=name).vertices for name in ("s1", "s2", "average")}
+    assert np.abs(faces["s1"] - faces["s2"]).max() > 1e-3
+    np.testing.assert_array_equal(faces["average"], learn2talk.animate(sound, styled).vertices)
+    reference = animate(sound, trained)
+    by_clip = animate(sound, styled, style=reference)
+    assert np.abs(by_clip.vertices - faces["average"]).max() > 1e-3
+    # A clip of any rate and any topology that has the canonical lips.
+    slower = Motion(reference.vertices, 12.5, reference.template)
+    assert np.abs(animate(sound, styled, style=slower).vertices - by_clip.vertices).max() > 1e-6
+    save_motion(tmp_path / "reference.npz", reference, {})
+    out = tmp_path / "face.npz"
+    words = ["animate", str(speech), "--student", str(styled), "--out", str(out), "--style"]
+    for style in ("s2", str(tmp_path / "reference.npz")):
+        main([*words, style])
+        _, origin = load_motion(out)
+        assert origin["style"] == Path(style).name
+
+
+def test_styles_that_cannot_be_had(styled: Path, trained: TrainedStudent) -> None:
+    sound = np.zeros(6400)
+    with pytest.raises(ValueError, match="style 's3' is not known; .* knows s1, s2 and average"):
+        animate(sound, styled, style="s3")
+    for style in ("s1", "average"):
+        with pytest.raises(ValueError, match="this student has no styles; leave the style out"):
+            animate(sound, trained, style=style)
+    short = animate(np.zeros(640 * 20), trained)
+    with pytest.raises(ValueError, match="lasts 0.80 s; give at least 1 s"):
+        animate(sound, styled, style=short)
+    broken = animate(np.zeros(640 * 30), trained)
+    broken.vertices[3, 0] = np.nan
+    with pytest.raises(ValueError, match="lips that are not finite"):
+        animate(sound, styled, style=broken)
+
+
+def test_silence_and_stereo_of_any_rate(trained: TrainedStudent, tmp_path: Path) -> None:
+    assert np.isfinite(animate(np.zeros(16000), trained).vertices).all()
+    both = np.random.default_rng(0).uniform(-0.5, 0.5, (44100, 2)).astype(np.float32)
+    soundfile.write(tmp_path / "stereo.wav", both, 44100)
+    motion = animate(tmp_path / "stereo.wav", trained)
+    assert motion.vertices.shape == (25, 46, 3) and np.isfinite(motion.vertices).all()
+    with pytest.raises(ValueError, match="has 320 samples at 16 kHz"):  # 20 ms
+        animate(np.zeros(320), trained)
 
 
 @pytest.mark.parametrize(

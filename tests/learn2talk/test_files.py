@@ -16,6 +16,7 @@ import torch
 
 from avsr.files import load_weights, save_weights, sha256_file
 from learn2talk.files import load_student, load_sync_expert, save_student, save_sync_expert
+from learn2talk.models.autoregressive import AutoregressiveConfig, AutoregressiveStudent
 from learn2talk.models.student import Student, StudentConfig
 from learn2talk.models.sync_expert import SyncExpertConfig, SyncNet3D
 
@@ -38,6 +39,39 @@ def test_a_saved_student_is_the_same_network(student: Path) -> None:
     for name, tensor in Student(StudentConfig(), 4).state_dict().items():
         assert torch.equal(loaded.model.state_dict()[name], tensor)
     assert not loaded.model.training and loaded.animated_ids.tolist() == [0, 1, 2, 3]
+
+
+def test_a_student_from_before_styles_and_encoders_is_read(student: Path) -> None:
+    expected = load_student(student).model
+    info = json.loads((student / "student.json").read_text())
+    for name in ("num_styles", "speech_encoder"):
+        del info["config"][name]
+    change(student, config=info["config"])
+    loaded = load_student(student)
+    features = torch.randn(1, 80, 80, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(loaded.model(features), expected(features))
+    assert loaded.style_names == () and "style_names" not in info
+
+
+def test_style_names_and_the_baseline_are_kept(tmp_path: Path) -> None:
+    config = AutoregressiveConfig(num_styles=2)
+    model = AutoregressiveStudent(config, 4)
+    save_student(tmp_path, model, tiny_template(), IDS, {}, ("anna", "zo\u00eb"))
+    loaded = load_student(tmp_path)
+    assert loaded.style_names == ("anna", "zo\u00eb") and loaded.model.config == config
+    assert isinstance(loaded.model, AutoregressiveStudent)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(loaded.model.state_dict()[name], tensor)
+    with pytest.raises(ValueError, match="1 names for 2 styles"):
+        save_student(tmp_path, model, tiny_template(), IDS, {}, ("anna",))
+    for names in (["anna", "anna"], ["anna"], ["anna", 3]):
+        change(tmp_path, style_names=names)
+        refused(tmp_path, "style_names are not 2 different names")
+
+
+def test_the_folder_of_a_sync_expert_is_no_student(tmp_path: Path) -> None:
+    save_sync_expert(tmp_path, SyncNet3D(SyncExpertConfig()), {})
+    refused(tmp_path, "has no student.json; give the folder of a trained student")
 
 
 class Evil:
@@ -115,6 +149,11 @@ def test_wrong_keys_and_shapes_are_refused(student: Path) -> None:
         ({"animated_ids": [0, 1, 2, 10_000]}, "animated_ids are not vertices"),
         ({"animated_ids": [0, 1, 2, -1]}, "animated_ids are not vertices"),
         ({"animated_ids": [0, 1]}, "of another shape"),
+        ({"kind": "sync_expert"}, "holds a 'sync_expert', not one of student, autoregressive"),
+        ({"kind": ...}, "holds a None"),
+        ({"kind": "autoregressive"}, "do not fit the network"),
+        ({"style_names": ["s1"]}, "style_names are not 0 different names"),
+        ({"style_names": "s1"}, "style_names are not 0 different names"),
     ],
 )
 def test_damaged_descriptions_are_refused(student: Path, changes: dict, said: str) -> None:

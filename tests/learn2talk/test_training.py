@@ -135,6 +135,30 @@ def test_batch_counts_tracked_targets_only(tiny_corpus: Path) -> None:
     assert moved.utterance_ids == ("train0", "train1")
 
 
+def test_balanced_losses_push_a_student_by_their_shares(tiny_corpus: Path) -> None:
+    batch = collate_motion(MotionClips(tiny_corpus, "train").clips[:2])
+    expert = SyncNet3D(small_expert("loss")).eval().requires_grad_(False)
+    torch.manual_seed(0)
+    model = Student(replace(SMALL, dropout=0.0), 44)
+    lips = np.arange(40)
+
+    def pushed(balance: str, share: float) -> torch.Tensor:
+        config = StudentTrainConfig(sync_weight=share, balance=balance)  # type: ignore[arg-type]
+        model.zero_grad()
+        loss = StudentLoss(config, lips, expert)(model, batch)
+        loss.total.backward()
+        assert model.vertices.bias.grad is not None
+        return model.vertices.bias.grad.clone()
+
+    alone = pushed("fixed", 0.0)
+    assert torch.equal(pushed("gradient_norm", 0.0), alone)
+    by_share = [pushed("gradient_norm", share) - alone for share in (0.5, 1.0)]
+    torch.testing.assert_close(2 * by_share[0], by_share[1], rtol=1e-3, atol=1e-4)
+    assert not torch.allclose(pushed("fixed", 0.5) - alone, by_share[0], rtol=0.1)
+    with pytest.raises(ValueError, match="balance 'even' is not one of fixed, gradient_norm"):
+        StudentTrainConfig(balance="even")  # type: ignore[arg-type]
+
+
 def test_the_margin_objective_trains_both_encoders(tiny_corpus: Path) -> None:
     windows = collate_motion(MotionClips(tiny_corpus, "train").clips[:2], window_frames=5)
     expert = SyncNet3D(small_expert("loss"))
@@ -147,7 +171,7 @@ def test_the_margin_objective_trains_both_encoders(tiny_corpus: Path) -> None:
         if name not in ("log_scale", "bias"):  # of InfoNCE
             assert parameter.grad.abs().sum() > 0, name
     wider = sync_batch_loss(expert, windows, replace(config, margin=1.8))
-    assert float(wider.total) != float(loss.total)
+    assert float(wider.total.detach()) != float(loss.total.detach())
     for change in ({"objective": "triplet"}, {"margin": 0.0}, {"margin": 2.5}):
         with pytest.raises(ValueError, match=str(next(iter(change.values())))):
             SyncTrainConfig(**change)  # type: ignore[arg-type]
