@@ -43,6 +43,27 @@ def split_budget(total: int, parts: int) -> list[int]:
     return [total // parts + (index < total % parts) for index in range(parts)]
 
 
+def band_bias(offset_bias: Tensor, look_back: int, queries: int, keys: int, first: int) -> Tensor:
+    """What attention in a band adds to its scores: a bias for each offset, -inf outside.
+
+    All rows are one vector, each time shifted by one, so nothing is looked up entry by entry.
+
+    Args:
+        offset_bias: (H, look_back + 1 + look_ahead), of the offsets key minus query, ascending.
+        look_back: frames.
+        queries, keys: how many.
+        first: place of the first query among the keys, at least 0.
+
+    Returns:
+        (H, queries, keys).
+    """
+    below = max(0, queries - 1 + first - look_back)
+    above = max(0, keys - first + look_back - offset_bias.shape[1])
+    line = functional.pad(offset_bias, (below, above), value=float("-inf"))
+    start = below + look_back - first  # of the first query's row; the next one's is 1 before it
+    return line.unfold(1, keys, 1)[:, start - queries + 1 : start + 1].flip(1)
+
+
 class BandedAttention(nn.Module):
     """Self-attention in which frame t sees frames [t - look_back, t + look_ahead].
 
@@ -59,7 +80,10 @@ class BandedAttention(nn.Module):
 
     def _mask(self, valid_mask: Tensor) -> Tensor:
         """Additive (B, H, T, T): the offset bias inside the band, minus infinity elsewhere."""
-        frames = torch.arange(valid_mask.shape[1], device=valid_mask.device)
+        length = valid_mask.shape[1]
+        if not torch.is_grad_enabled() and bool(valid_mask.all()):
+            return band_bias(self.offset_bias, self.look_back, length, length, 0)[None]
+        frames = torch.arange(length, device=valid_mask.device)
         offset = frames[None, :] - frames[:, None]  # key minus query
         in_band = (offset >= -self.look_back) & (offset <= self.look_ahead)
         bias = self.offset_bias[
@@ -132,6 +156,71 @@ def banded_layers(
             split_budget(look_back, count), split_budget(look_ahead, count), strict=True
         )
     )
+
+
+class StreamingLayer:
+    """A banded layer fed in pieces: what it gives is what the layer gives for everything at once.
+
+    Kept are the frames that wait for their look-ahead, and the keys and values that later frames
+    will see, so that nothing grows with the length. Without dropout, for one sequence (B = 1).
+    """
+
+    def __init__(self, layer: BandedTransformerLayer) -> None:
+        self.layer = layer
+        attention = layer.attention
+        width = attention.merge.in_features
+        weight = attention.merge.weight
+        self.waiting = weight.new_zeros(1, 0, width)
+        nothing = weight.new_zeros(1, attention.heads, 0, width // attention.heads)
+        self.queries = self.keys = self.values = nothing
+        self.seen_before = 0  # kept keys of frames that are done
+
+    def step(self, frames: Tensor, *, last: bool) -> Tensor:
+        """Take frames (1, N, D); returns those (1, M, D) whose look-ahead is there now.
+
+        Args:
+            frames: the next ones, any number.
+            last: nothing will follow.
+        """
+        layer, attention = self.layer, self.layer.attention
+        self._take(frames)
+        waiting = self.waiting.shape[1]
+        ready = waiting if last else max(0, waiting - attention.look_ahead)
+        if ready == 0:
+            return frames[:, :0]
+        bias = band_bias(
+            attention.offset_bias,
+            attention.look_back,
+            ready,
+            self.keys.shape[2],
+            self.seen_before,
+        )
+        mixed = functional.scaled_dot_product_attention(
+            self.queries[:, :, :ready], self.keys, self.values, attn_mask=bias[None]
+        )
+        out = self.waiting[:, :ready]
+        out = out + attention.merge(mixed.transpose(1, 2).reshape(out.shape))
+        out = out + layer.feedforward(layer.feedforward_norm(out))
+        self._drop(ready)
+        return out
+
+    def _take(self, frames: Tensor) -> None:
+        attention = self.layer.attention
+        shape = (1, frames.shape[1], 3, attention.heads, self.keys.shape[3])
+        projected = attention.project(self.layer.attention_norm(frames))
+        query, key, value = projected.view(shape).permute(2, 0, 3, 1, 4)
+        self.waiting = torch.cat([self.waiting, frames], dim=1)
+        self.queries = torch.cat([self.queries, query], dim=2)
+        self.keys = torch.cat([self.keys, key], dim=2)
+        self.values = torch.cat([self.values, value], dim=2)
+
+    def _drop(self, ready: int) -> None:
+        """Forget frames that are done, and keys that no later frame sees."""
+        self.waiting, self.queries = self.waiting[:, ready:], self.queries[:, :, ready:]
+        done = self.seen_before + ready
+        unseen = max(0, done - self.layer.attention.look_back)
+        self.keys, self.values = self.keys[:, :, unseen:], self.values[:, :, unseen:]
+        self.seen_before = done - unseen
 
 
 class WindowConvolution(nn.Module):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from avsr.units import FEATURES_PER_FRAME
-from learn2talk.models.layers import banded_layers
+from learn2talk.models.layers import StreamingLayer, banded_layers
 from learn2talk.models.speech import (
     ENCODER_MARGIN_FRAMES,
     MEL_LOOK_AHEAD,
@@ -29,6 +29,8 @@ from learn2talk.models.speech import (
     windows,
 )
 from learn2talk.models.styles import Style, StyleEncoder, style_vector
+
+BLOCK_FRAMES = 100  # that go through the layers together where a sound is long
 
 
 @dataclass(frozen=True)
@@ -139,10 +141,7 @@ class Student(nn.Module):
         shape = (len(features), num_video_frames_of(features, self.config.num_mels))
         if valid_mask is None:
             valid_mask = torch.ones(shape, dtype=torch.bool, device=features.device)
-        if self.config.num_mels is None:
-            frames = self.speech(features, valid_mask)
-        else:
-            frames = self.subsampler(features)
+        frames = self._encoded(features, valid_mask)
         vector = style_vector(self.styles, style, len(features))
         if vector is not None:
             frames = frames + vector
@@ -151,29 +150,56 @@ class Student(nn.Module):
         encoded: Tensor = self.norm(frames)
         return encoded, valid_mask
 
+    def _encoded(self, features: Tensor, valid_mask: Tensor) -> Tensor:
+        """What the layers get of the sound, (B, T, D)."""
+        if self.config.num_mels is None:
+            encoded: Tensor = self.speech(features, valid_mask)
+            return encoded
+        return self.subsampler(features)
+
+    def _moved(self, frames: Tensor) -> Tensor:
+        """Displacement (B, T, R, 3), mm, of what the layers give, (B, T, D)."""
+        moved: Tensor = self.vertices(self.norm(frames))
+        return moved.unflatten(2, (self.num_vertices, 3))
+
     def forward_windows(
         self, features: Tensor, window_frames: int = 400, style: Style | None = None
     ) -> Iterator[Tensor]:
-        """The same motion in pieces, with memory that does not grow with the length.
+        """The same motion in pieces, in time that grows with the length and memory that does not.
 
-        With log-mel features each piece is computed with all the sound that can influence it, so
-        that the pieces together equal `forward` up to float rounding: there is nothing to blend.
-        A pretrained encoder hears everything at once; here it hears each piece with 2 s more on
-        both sides, which is `forward` for a sound of one piece and near it for a longer one.
+        A sound of one piece is `forward`. A longer one goes through the layers block by block, each
+        keeping what it looks back to, so that with log-mel features the pieces together equal
+        `forward` up to float rounding: there is nothing to blend. A pretrained encoder hears
+        everything at once; here it hears each piece with 2 s more on both sides, which is near it.
 
         Args:
             features: float (4 T, F) of one utterance, or its samples (4 T, 160).
-            window_frames: video frames in a piece.
+            window_frames: video frames of sound that are encoded at once.
             style: as in `forward`.
 
         Yields:
-            float (at most window_frames, R, 3), mm.
+            float (N, R, 3), mm: N frames as they come, at most window_frames and the look-ahead.
         """
         num_frames = len(features) // FEATURES_PER_FRAME
-        pretrained = self.config.num_mels is None
-        margin = ENCODER_MARGIN_FRAMES if pretrained else SUBSAMPLER_FRAMES
-        before = self.config.look_back_frames + margin
-        after = self.config.look_ahead_frames + (margin if pretrained else 0)
-        for start, stop, first, last in windows(num_frames, window_frames, before, after):
-            piece = features[FEATURES_PER_FRAME * first : FEATURES_PER_FRAME * last]
-            yield self(piece[None], style=style)[0, start - first : stop - first]
+        if num_frames <= window_frames:
+            yield self(features[None], style=style)[0]
+            return
+        vector = style_vector(self.styles, style, 1)
+        layers = [StreamingLayer(layer) for layer in self.layers]  # type: ignore[arg-type]
+        margins = (ENCODER_MARGIN_FRAMES,) * 2
+        if self.config.num_mels is not None:
+            margins = SUBSAMPLER_FRAMES, 0
+        for start, stop, first, last in windows(num_frames, window_frames, *margins):
+            piece = features[None, FEATURES_PER_FRAME * first : FEATURES_PER_FRAME * last]
+            heard = torch.ones(1, last - first, dtype=torch.bool, device=features.device)
+            encoded = self._encoded(piece, heard)[:, start - first : stop - first]
+            if vector is not None:
+                encoded = encoded + vector
+            blocks = list(encoded.split(BLOCK_FRAMES, dim=1))
+            done = []
+            for number, frames in enumerate(blocks):
+                ends = stop == num_frames and number == len(blocks) - 1
+                for layer in layers:
+                    frames = layer.step(frames, last=ends)
+                done.append(frames)
+            yield self._moved(torch.cat(done, dim=1))[0]

@@ -1,91 +1,24 @@
 """A student fed piece by piece: frames come out as soon as the sound that they need is there.
 
 They are those of `Student.forward` over the whole utterance. Kept are the log-mel rows that the
-subsampler looks back to and, in each layer, the keys and values of the frames that it looks back to
-and the frames that still wait for their look-ahead: nothing grows with the length.
+subsampler looks back to and what each layer keeps: nothing grows with the length.
 
-Axis letters: one utterance, N frames, F mel bands, D width, H heads, R animated vertices.
+Axis letters: one utterance, N frames, F mel bands, R animated vertices.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from avsr.audio import StreamingLogMel
 from avsr.units import FEATURES_PER_FRAME, SAMPLE_RATE_HZ, VIDEO_FPS
-from learn2talk.models.layers import BandedTransformerLayer
+from learn2talk.models.layers import StreamingLayer
 from learn2talk.models.speech import MEL_LOOK_AHEAD, SUBSAMPLER_KERNEL
 from learn2talk.models.student import Student
 from learn2talk.models.styles import Style, style_vector
 
 FRAME_MS = 1000 / VIDEO_FPS
-
-
-class StreamingLayer:
-    """A banded layer and what it keeps: frames that wait, keys and values that will be seen."""
-
-    def __init__(self, layer: BandedTransformerLayer) -> None:
-        self.layer = layer
-        attention = layer.attention
-        width = attention.merge.in_features
-        weight = attention.merge.weight
-        self.waiting = weight.new_zeros(1, 0, width)
-        nothing = weight.new_zeros(1, attention.heads, 0, width // attention.heads)
-        self.queries = self.keys = self.values = nothing
-        self.seen_before = 0  # kept keys of frames that are done
-
-    def step(self, frames: Tensor, *, last: bool) -> Tensor:
-        """Take frames (1, N, D); returns those (1, M, D) whose look-ahead is there now.
-
-        Args:
-            frames: the next ones, any number.
-            last: nothing will follow.
-        """
-        layer, attention = self.layer, self.layer.attention
-        self._take(frames)
-        waiting = self.waiting.shape[1]
-        ready = waiting if last else max(0, waiting - attention.look_ahead)
-        if ready == 0:
-            return frames[:, :0]
-        mixed = functional.scaled_dot_product_attention(
-            self.queries[:, :, :ready], self.keys, self.values, attn_mask=self._bias(ready)
-        )
-        out = self.waiting[:, :ready]
-        out = out + attention.merge(mixed.transpose(1, 2).reshape(out.shape))
-        out = out + layer.feedforward(layer.feedforward_norm(out))
-        self._drop(ready)
-        return out
-
-    def _take(self, frames: Tensor) -> None:
-        attention = self.layer.attention
-        shape = (1, frames.shape[1], 3, attention.heads, self.keys.shape[3])
-        projected = attention.project(self.layer.attention_norm(frames))
-        query, key, value = projected.view(shape).permute(2, 0, 3, 1, 4)
-        self.waiting = torch.cat([self.waiting, frames], dim=1)
-        self.queries = torch.cat([self.queries, query], dim=2)
-        self.keys = torch.cat([self.keys, key], dim=2)
-        self.values = torch.cat([self.values, value], dim=2)
-
-    def _bias(self, ready: int) -> Tensor:
-        """Additive (H, ready, kept keys): the offset's bias in the band, minus infinity outside."""
-        attention = self.layer.attention
-        device = self.keys.device
-        query = torch.arange(ready, device=device) + self.seen_before
-        key = torch.arange(self.keys.shape[2], device=device)
-        place = key[None] - query[:, None] + attention.look_back
-        outside = (place < 0) | (place > attention.look_back + attention.look_ahead)
-        bias = attention.offset_bias[:, place.clamp(0, attention.offset_bias.shape[1] - 1)]
-        return bias.masked_fill(outside, float("-inf"))
-
-    def _drop(self, ready: int) -> None:
-        """Forget frames that are done, and keys that no later frame sees."""
-        self.waiting, self.queries = self.waiting[:, ready:], self.queries[:, :, ready:]
-        done = self.seen_before + ready
-        unseen = max(0, done - self.layer.attention.look_back)
-        self.keys, self.values = self.keys[:, :, unseen:], self.values[:, :, unseen:]
-        self.seen_before = done - unseen
 
 
 class StreamingStudent:
@@ -172,5 +105,4 @@ class StreamingStudent:
             frames = layer.step(frames, last=last)
         moved = model.vertices(model.norm(frames))[0]
         self.num_frames += len(moved)
-        out: Tensor = moved.view(len(moved), model.num_vertices, 3)
-        return out
+        return moved.unflatten(1, (model.num_vertices, 3))

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from avsr.audio import log_mel
-from learn2talk.models.layers import rigid_free_motion, split_budget
+from learn2talk.models.layers import band_bias, rigid_free_motion, split_budget
 from learn2talk.models.student import Student, StudentConfig
 
 SMALL = StudentConfig(width=32, layers=2, heads=2, feedforward=48, look_back_frames=8)
@@ -102,3 +102,30 @@ def test_rigid_movement_of_the_lips_is_removed_and_opening_is_kept() -> None:
     # The remainder is what a second removal leaves alone.
     again = rigid_free_motion(neutral[:, None] + kept.view(1, 1, 40, 3), neutral)
     torch.testing.assert_close(again, kept)
+
+
+@pytest.mark.parametrize(
+    ("back", "ahead", "queries", "keys", "first"),
+    [(3, 2, 6, 6, 0), (0, 0, 4, 4, 0), (9, 9, 3, 3, 0), (3, 1, 2, 7, 3), (2, 3, 5, 9, 1)],
+)
+def test_the_band_is_the_offsets_bias_and_nothing_outside(
+    back: int, ahead: int, queries: int, keys: int, first: int
+) -> None:
+    table = torch.randn(2, back + ahead + 1)
+    bias = band_bias(table, back, queries, keys, first)
+    assert bias.shape == (2, queries, keys)
+    for query in range(queries):
+        for key in range(keys):
+            offset = key - (first + query)
+            inside = -back <= offset <= ahead
+            expected = table[:, offset + back] if inside else torch.full((2,), -torch.inf)
+            assert torch.equal(bias[:, query, key], expected)
+
+
+def test_the_mask_of_whole_clips_is_the_same_with_and_without_gradients(student: Student) -> None:
+    attention = student.layers[0].attention
+    torch.nn.init.normal_(attention.offset_bias)
+    valid = torch.ones(1, 33, dtype=torch.bool)
+    with torch.no_grad():
+        fast = attention._mask(valid)
+    assert torch.equal(attention._mask(valid), fast)
