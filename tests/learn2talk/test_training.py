@@ -249,7 +249,7 @@ def test_lip_reading_is_weighted_by_frame_and_reaches_the_student(tiny_corpus: P
     model = Student(replace(SMALL, dropout=0.0), 44)
     weights = {"vertex_weight": 0.0, "velocity_weight": 0.0, "sync_weight": 0.0}
     config = StudentTrainConfig(**weights, lip_reading_weight=0.5, lip_reader="x")
-    loss = StudentLoss(config, np.arange(40), None, term)(model, batch)
+    loss = StudentLoss(config, np.arange(40), None, lip_reading=term)(model, batch)
     read = term(model(batch.features, batch.valid_mask), batch)
     assert loss.count == batch.num_targets > read.count > 0
     per_frame = float(read.total.detach()) / read.count
