@@ -50,7 +50,7 @@ KeysValues = tuple[Tensor, Tensor]  # (B, H, t, d) each
 
 @dataclass(frozen=True)
 class AutoregressiveConfig:
-    """Shape of an autoregressive student; the decoder's defaults are the paper's for BIWI."""
+    """Shape of an autoregressive student; the decoder's defaults are the paper's larger ones."""
 
     num_mels: int | None = 80
     """Mel bands of the audio features; None: the samples, for a speech_encoder."""
