@@ -120,7 +120,7 @@ def main(
         folder = Path(name)
         tried = {pair: _tried(valid, clips_per_film, pair, read, folder) for pair in LIMITS_S}
         chosen = min(tried, key=lambda pair: tried[pair])
-        windows = replace(DEFAULT, min_s=chosen[0], max_s=chosen[1])
+        windows = windows_of_limits(*chosen)
         rows, times = measured(test, clips_per_film, read, windows, folder)
         right = sum(
             _right_face(test, number, folder, str(landmarker), network[0].config.num_mels)
@@ -146,11 +146,16 @@ def main(
     print(page(report))
 
 
+def windows_of_limits(min_s: float, max_s: float) -> WindowConfig:
+    """The default windows with other limits; they overlap by no more than the shortest allows."""
+    return replace(DEFAULT, min_s=min_s, max_s=max_s, overlap_s=min(DEFAULT.overlap_s, min_s / 2))
+
+
 def _tried(
     clips: Sequence[Clip], size: int, limits_s: tuple[float, float], read: Read, folder: Path
 ) -> float:
     """WER of joined validation sound, with and without pauses, under some limits."""
-    windows = replace(DEFAULT, min_s=limits_s[0], max_s=limits_s[1])
+    windows = windows_of_limits(*limits_s)
     counts = []
     for group in groups_of(clips, size):
         text = " ".join(clip.text for clip in group)

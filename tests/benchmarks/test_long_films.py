@@ -95,6 +95,12 @@ def test_words_lost_and_doubled_are_told_apart(
     assert times["words"] == 8 and times["mean_ms"] == pytest.approx(30.0)
 
 
+def test_all_limits_that_are_tried_are_possible() -> None:
+    for pair in long_films.LIMITS_S:
+        windows = long_films.windows_of_limits(*pair)
+        assert (windows.min_s, windows.max_s) == pair and windows.overlap_s <= 1.0
+
+
 def test_without_a_run_or_data_it_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
