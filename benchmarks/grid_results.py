@@ -35,8 +35,10 @@ NETWORKS = ("loss", "judge", "student", "pretrain", "audio_visual", "audio")
 NETWORKS_OF = {"motion": NETWORKS[:3], **{name: (name,) for name in NETWORKS[3:]}}
 
 
-def collect(run: Path, notes: Sequence[str] = ()) -> dict[str, Any]:
+def collect(run: Path, notes: Sequence[str] = (), *, measured_aims: bool = False) -> dict[str, Any]:
     """Everything that is published of a run, JSON-ready, with the machine's paths taken out.
+
+    ``measured_aims`` leaves out the aims that the run does not measure.
 
     Raises:
         ValueError: the run has no ``results.json`` yet, or it is not one of ``avsr.score``.
@@ -61,7 +63,7 @@ def collect(run: Path, notes: Sequence[str] = ()) -> dict[str, Any]:
         "notes": list(notes),
     }
     document = scrubbed(document)
-    aims = aims_of(document)
+    aims = [one for one in aims_of(document) if one.met is not None or not measured_aims]
     document["aims"] = [{**asdict(one), "met": one.met, "missed_by": one.off} for one in aims]
     return document
 
@@ -160,6 +162,7 @@ def main(
     out: Path | None = None,
     figures: Annotated[Path | None, tyro.conf.arg(name="json")] = None,
     notes: tuple[str, ...] = (),
+    measured_aims: bool = False,
 ) -> None:
     """Write the published figures of a recipe's run.
 
@@ -168,11 +171,12 @@ def main(
         out: the page; default recipes/<grid or synthetic>/results.md.
         figures: its figures as JSON; default benchmarks/results/<grid or synthetic>.json.
         notes: paragraphs under the aims, such as why one was missed.
+        measured_aims: leave out aims that the run does not measure, for a variant of the recipe.
     """
     if not (run / "results.json").is_file():
         print(f"grid_results: nothing to publish, {run} has no results.json; run a recipe first")
         return  # not an error: 'make bench' runs every benchmark on machines without a run
-    document = collect(run, notes)
+    document = collect(run, notes, measured_aims=measured_aims)
     name = "synthetic" if document["protocol"]["synthetic"] else "grid"
     usual = ROOT / "recipes" / name / "results.md"
     _write(figures or ROOT / "benchmarks" / "results" / f"{name}.json", _dumps(document))

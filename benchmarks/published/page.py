@@ -23,12 +23,10 @@ def page(document: Mapping[str, Any]) -> str:
     parts = [head]
     if protocol["synthetic"]:
         parts.append("The aims for GRID do not apply to synthetic data and are left out.")
+    if aims:
+        header = ["aim", "of", "measured", "interval or p", "met"]
+        parts += ["## Aims", _table(header, [_aim_cells(one, resamples) for one in aims])]
     parts += [
-        "## Aims",
-        _table(
-            ["aim", "of", "measured", "interval or p", "met"],
-            [_aim_cells(one, resamples) for one in aims],
-        ),
         *document["notes"],
         f"## {tables.rstrip()}",
         *_legend(document),
@@ -77,8 +75,9 @@ def _legend(document: Mapping[str, Any]) -> list[str]:
     labels = arm_labels(document)
     if sum(arm.modality == "audio" for arm in labels) < 2:
         return []
+    first = "`pretrain`" if "pretrain" in document["networks"] else "that of another run"
     return [
-        "Both networks go on from one, `pretrain`, trained on sound, mouth crops and lips: `audio` "
+        f"Both networks go on from one, {first}, trained on sound, mouth crops and lips: `audio` "
         "on sound alone, `audio_visual` on all three, heard here with and without the visual ones."
     ]
 

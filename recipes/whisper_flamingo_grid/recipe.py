@@ -44,6 +44,12 @@ from learn2talk.closed_loop_report import score_run
 
 Stage = Literal["audio", "audio_visual", "decode", "report", "all"]
 STREAMS = {"audio": ("audio",), "audio_visual": ("audio", "crops")}
+# The frozen ear knows the training sentences, so beside its sound the eye would have little to
+# learn: half of the time it must read the mouth alone.
+STREAM_MIX: dict[str, tuple[tuple[tuple[str, ...], float], ...]] = {
+    "audio": ((("audio",), 1.0),),
+    "audio_visual": ((("audio", "crops"), 0.5), (("crops",), 0.5)),
+}
 
 
 def _training(max_updates: int, validate_every: int, learning_rate: float) -> TrainConfig:
@@ -124,7 +130,7 @@ def train_stage(stage: str, config: WhisperGridConfig) -> None:
     examples = TrainingDataset(
         load_prepared(config.prepared, "train").remove_columns(["vertices", "phones"]),
         encode=tokenizer.encode,
-        stream_mix=((STREAMS[stage], 1.0),),
+        stream_mix=STREAM_MIX[stage],
         mix_noise=mix,
         augment=loop.augment,
         num_mels=None,

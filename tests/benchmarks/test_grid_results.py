@@ -185,3 +185,12 @@ def test_a_row_of_the_recipes_table_is_replaced(repository: Path, made_up_run: P
     assert line.count("|") == head.count("|")
     with pytest.raises(ValueError, match=r"no table row that starts with '\| \[gone\]"):
         grid_results.fill_line(readme, "gone", line)
+
+
+def test_a_variant_can_be_held_against_what_it_measured(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    (run / "motion.json").unlink()
+    document = grid_results.collect(run, measured_aims=True)
+    assert document["aims"] and all(one["met"] is not None for one in document["aims"])
+    assert "go on from one, that of another run, trained" in page(document)
+    assert "## Aims" not in page({**document, "aims": []})

@@ -79,20 +79,26 @@ def test_words_lost_and_doubled_are_told_apart(
         name = path.name
         if name == "one.wav" or name[0].isdigit():
             return said(["bin", "now"])  # the first clip's words for all three
-        if name == "b.wav":
+        if windows.max_s == 4.0:  # of the films without pauses
             return said(["bin", "now", "lay", "lay", "now", "set", "now"])
         return said([])
 
-    chosen = WindowConfig(max_s=3.0)
+    chosen = {"joined": WindowConfig(max_s=3.0), "joined, pauses cut out": WindowConfig(max_s=4.0)}
     rows, times = long_films.measured(clips * 2, 3, read, chosen, tmp_path)
     by_name = {(row.material, row.modality, row.windows): row for row in rows}
     alone = by_name["one by one", "audio", "2 to 16 s"]
     assert (alone.substitutions, alone.insertions, alone.deletions, alone.words) == (4, 0, 0, 12)
-    tight = by_name["joined, pauses cut out", "audio", "2 to 3 s"]
+    tight = by_name["joined, pauses cut out", "audio", "2 to 4 s"]
     assert (tight.insertions, tight.deletions, tight.substitutions) == (2, 0, 0)
     assert by_name["joined", "audio_visual", "2 to 3 s"].deletions == 12
     # 30 ms late, the starts and ends of the only sentence, heard twice, that was read right.
     assert times["words"] == 8 and times["mean_ms"] == pytest.approx(30.0)
+
+
+def test_all_limits_that_are_tried_are_possible() -> None:
+    for pair in long_films.LIMITS_S:
+        windows = long_films.windows_of_limits(*pair)
+        assert (windows.min_s, windows.max_s) == pair and windows.overlap_s <= 1.0
 
 
 def test_without_a_run_or_data_it_says_so(
@@ -130,11 +136,12 @@ def test_the_page_is_made_of_the_report() -> None:
         },
         "recognizer": "audio_visual",
         "clips_per_film": 5,
-        "validation_wer": [{"min_s": 2.0, "max_s": 3.0, "wer": 0.25}],
+        "validation_wer": [{"min_s": 2.0, "max_s": 3.0, "wer": {"joined": 0.25, "other": 0.5}}],
         "rows": [row],
         "word_times": {"words": 9, "mean_ms": 17.0, "median_ms": 12.0, "95_ms": 40.0},
         "two_faces": {"right": 23, "films": 24},
     }
     text = long_films.page(report)
     assert "| joined | audio | 2 to 3 s | 4 | 12.5 [10.0, 20.0] % | 1 | 2 | 3 |" in text
-    assert "| 2 to 3 s | 25.0 % |" in text and "read in 23 of 24 films" in text
+    assert "| windows | joined | other |" in text and "| 2 to 3 s | 25.0 % | 50.0 % |" in text
+    assert "read in 23 of 24 films" in text
