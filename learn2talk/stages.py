@@ -124,6 +124,20 @@ def _work(stage: Stage, recipe: Recipe) -> None:
     _timed(stage, recipe, work, counts=rank == 0)
 
 
+def check_test_noises(recipe: Recipe) -> None:
+    """Refuse a test noise that there is none of, before hours of training.
+
+    Raises:
+        ValueError: names it, and what there is.
+    """
+    known = recipe.noise().test.types
+    if unknown := [name for name in recipe.loop.noise_types if name not in known]:
+        raise ValueError(
+            f"noise types {unknown} are not in the test split, which has {', '.join(known)}; "
+            "choose some of these with --loop.noise-types"
+        )
+
+
 def run_stages(stage: Stage, recipe: Recipe, script: str) -> None:
     """Run one stage, or all; stages that train or decode start ``script`` again, many times over.
 
@@ -149,6 +163,7 @@ def run_stages(stage: Stage, recipe: Recipe, script: str) -> None:
             _timed(name, recipe, recipe.prepare)
             continue
         load_info(recipe.prepared)  # says what is missing before a stage asks for its parts
+        check_test_noises(recipe)
         if name == "report":
             recipe.report()
         else:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from avsr.data.noise_bank import NoiseConfig, NoiseSplit
 from avsr.decode.config import DecodingConfig
 from avsr.files import read_json, read_jsonl
 from avsr.models.recognizer import Recognizer, RecognizerConfig
@@ -15,6 +16,7 @@ from avsr.text import Tokenizer, train_tokenizer
 from avsr.training.recognizer import load_recognizer, save_recognizer
 from learn2talk.closed_loop import ClosedLoopConfig
 from learn2talk.presets import with_recognizer
+from learn2talk.stages import Recipe, check_test_noises
 from tests.avsr.corpora.stand_in import film
 from tests.recipes.test_lrs3 import run
 
@@ -99,6 +101,21 @@ def test_what_is_missing_is_named(repository: Path, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "run")
     done = run([*script, *words, "--recognizer", str(tmp_path / "gone.safetensors")], repository)
     assert done.returncode == 1 and "gone.safetensors: no such weights file" in done.stderr
+
+
+def test_a_test_noise_that_is_not_there_is_refused_before_training(tmp_path: Path) -> None:
+    white = NoiseSplit(types=("white", "pink"))
+    noise = NoiseConfig(root=tmp_path, train=white, valid=white, test=white)
+
+    def recipe(*types: str) -> Recipe:
+        loop = ClosedLoopConfig(noise_types=types)
+        return Recipe(tmp_path, tmp_path, loop, 1, lambda: noise, lambda: None, lambda: None)
+
+    check_test_noises(recipe("pink"))
+    with pytest.raises(
+        ValueError, match=r"\['babble_2'\] are not in the test split, which has white"
+    ):
+        check_test_noises(recipe("pink", "babble_2"))
 
 
 def test_the_loop_takes_the_recognisers_shape(tmp_path: Path) -> None:
