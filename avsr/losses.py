@@ -29,7 +29,13 @@ class LossSum:
     logs: dict[str, float] = field(default_factory=dict)
 
 
-def ctc_loss_sum(logits: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> LossSum:
+def ctc_loss_sum(
+    logits: Tensor,
+    lengths: Tensor,
+    tokens: Tensor,
+    token_lengths: Tensor,
+    early: Tensor | None = None,
+) -> LossSum:
     """Connectionist temporal classification (Graves et al. 2006, eq. 8), in nats, summed.
 
     Args:
@@ -37,6 +43,8 @@ def ctc_loss_sum(logits: Tensor, lengths: Tensor, tokens: Tensor, token_lengths:
         lengths: int (B,) frames of each utterance.
         tokens: int (B, U) in [1, K), zeros after each utterance's end.
         token_lengths: int (B,).
+        early: float (B, T, K), nats by which a path is less likely that tells a class at a frame,
+            see :func:`early_tokens`; ``None`` leaves all paths alike.
 
     Returns:
         the sum over the batch; the count is the number of tokens.
@@ -56,8 +64,40 @@ def ctc_loss_sum(logits: Tensor, lengths: Tensor, tokens: Tensor, token_lengths:
         )
     # (T, B, K) in float32 also under bf16 autocast: the loss sums many small probabilities.
     log_probabilities = logits.float().log_softmax(-1).transpose(0, 1)
+    if early is not None:
+        log_probabilities = log_probabilities - early.transpose(0, 1)
     total = F.ctc_loss(log_probabilities, tokens, lengths, token_lengths, blank=0, reduction="sum")
+    if early is not None:
+        # torch's gradient is that of scores that sum to 1 at each frame: it holds a term that a
+        # log-softmax behind it takes out. These scores do not, so it is taken out here.
+        frames = torch.arange(len(log_probabilities), device=lengths.device)[:, None] < lengths
+        extra = (log_probabilities.exp() * frames[..., None]).sum()
+        total = total - (extra - extra.detach())
     return LossSum(total, int(token_lengths.sum()))
+
+
+def early_tokens(frame_tokens: Tensor, tokens: Tensor, num_classes: int, nats: float) -> Tensor:
+    """What a CTC path loses where it tells a token before it is first said, (B, T, K) nats.
+
+    CTC does not care when a token is told, and a network that sees the whole utterance likes to
+    tell it early. In a stream that is a guess.
+
+    Args:
+        frame_tokens: int (B, T), the token said at each frame, see :func:`frame_loss_sum`.
+        tokens: int (B, U), the utterances' tokens, zeros after the end.
+        num_classes: K.
+        nats: loss at each frame before the token's first; tokens without a time lose nothing.
+    """
+    batch, length = frame_tokens.shape
+    at = torch.arange(length, device=frame_tokens.device)
+    said = frame_tokens[:, None, :] == tokens[:, :, None]  # (B, U, T)
+    first = torch.where(said, at, length).amin(2)
+    known = (first < length) & (tokens > 0)
+    before = (at < first[..., None]) & known[..., None]
+    loss = torch.zeros(batch, num_classes, length, device=frame_tokens.device)
+    loss.scatter_reduce_(1, tokens[..., None].expand(-1, -1, length), nats * before.float(), "amax")
+    loss[:, 0] = 0.0  # blank, and padding
+    return loss.transpose(1, 2)
 
 
 def transducer_loss_sum(

@@ -32,10 +32,15 @@ class ChunkTrainingConfig:
         25,
     )  # the smallest and the largest chunk; any between is as likely
     max_left_chunks: int = 8  # half of the chunks see this many before them or fewer, half see all
+    # What CTC loses at each frame at which a token is told before it is said (needs word times; 0
+    # is off): with whole utterances a network learns to tell early, which in a stream is a guess.
+    early_nats: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.share <= 1.0:
             raise ValueError(f"chunk share {self.share} must be in [0, 1]; 0 is off")
+        if not self.early_nats >= 0:
+            raise ValueError(f"early_nats {self.early_nats} must be 0 (off) or more")
         low, high = self.frames
         if not 1 <= low <= high:
             raise ValueError(

@@ -256,7 +256,12 @@ def train_recognizer(
     Raises:
         ValueError: ``initial`` does not fit; what training refuses.
     """
-    batch_loss = RecognizerLoss(frame_weight, attention_weight, transducer_weight=transducer_weight)
+    batch_loss = RecognizerLoss(
+        frame_weight,
+        attention_weight,
+        transducer_weight=transducer_weight,
+        early_nats=chunk_training.early_nats,
+    )
     if attention_weight > 0 and not model_config.decoder_layers:
         raise ValueError(
             f"attention_weight {attention_weight} needs an attention decoder; set the model's "
@@ -305,7 +310,7 @@ def train_recognizer(
             weights["attention_weight"] = attention_weight
         if transducer_weight > 0:
             weights["transducer_weight"] = transducer_weight
-        drawn = {"chunks": asdict(chunk_training)} if chunk_training.share > 0 else {}
+        drawn = {"chunks": asdict(chunk_training)} if chunk_training != NO_CHUNKS else {}
         configs = {"model": model.config, "train": train_config, **weights, **drawn}
         parameters = sum(p.numel() for p in model.parameters())
         resolved = {

@@ -13,6 +13,7 @@ from avsr.losses import (
     after_begin,
     attention_loss_sum,
     ctc_loss_sum,
+    early_tokens,
     frame_loss_sum,
     transducer_loss_sum,
 )
@@ -73,6 +74,8 @@ class RecognizerLoss:
         attention_weight: of the attention decoder's cross-entropy, in [0, 1]; 0 is CTC alone.
         label_smoothing: of the attention decoder's targets.
         transducer_weight: of the transducer's loss beside the others; 0 leaves it out.
+        early_nats: what CTC loses at each frame at which a token is told before it is said; 0 is
+            off. Utterances without word times lose nothing.
     """
 
     def __init__(
@@ -81,10 +84,12 @@ class RecognizerLoss:
         attention_weight: float = 0.0,
         label_smoothing: float = 0.1,
         transducer_weight: float = 0.0,
+        early_nats: float = 0.0,
     ) -> None:
         for name, weight in (
             ("frame_weight", frame_weight),
             ("transducer_weight", transducer_weight),
+            ("early_nats", early_nats),
         ):
             if not weight >= 0:
                 raise ValueError(f"{name} {weight} must be 0 (off) or more")
@@ -94,6 +99,7 @@ class RecognizerLoss:
             raise ValueError(f"label_smoothing {label_smoothing} must be in [0, 1)")
         self.frame_weight, self.attention_weight = frame_weight, attention_weight
         self.label_smoothing, self.transducer_weight = label_smoothing, transducer_weight
+        self.early_nats = early_nats
 
     def __call__(self, model: nn.Module, batch: Batch) -> LossSum:
         """Loss of a batch; ``model`` is a :class:`TrainedForward`, maybe wrapped.
@@ -103,7 +109,13 @@ class RecognizerLoss:
         """
         assert batch.tokens is not None and batch.token_lengths is not None
         outputs = model(batch)
-        loss = ctc_loss_sum(outputs.ctc_logits, batch.lengths, batch.tokens, batch.token_lengths)
+        early = None
+        if self.early_nats > 0 and batch.frame_tokens is not None:
+            classes = outputs.ctc_logits.shape[-1]
+            early = early_tokens(batch.frame_tokens, batch.tokens, classes, self.early_nats)
+        loss = ctc_loss_sum(
+            outputs.ctc_logits, batch.lengths, batch.tokens, batch.token_lengths, early
+        )
         # Every name in every batch, whatever its streams: the processes add these up together.
         logs = {"ctc": float(loss.total.detach()), **{f"frames_{name}": 0.0 for name in STREAMS}}
         total = (1 - self.attention_weight) * loss.total

@@ -12,6 +12,7 @@ from avsr.losses import (
     after_begin,
     attention_loss_sum,
     ctc_loss_sum,
+    early_tokens,
     next_token_loss_sum,
     transducer_loss_sum,
 )
@@ -148,3 +149,39 @@ def test_label_smoothing_mixes_in_the_mean_over_the_vocabulary() -> None:
     spread = -logits.log_softmax(-1).mean(-1).sum()
     smooth = attention_loss_sum(logits, tokens, lengths, 0.1).total
     torch.testing.assert_close(smooth, 0.9 * plain + 0.1 * spread)
+
+
+def test_a_token_before_its_time_costs_what_it_says() -> None:
+    tokens = torch.tensor([[3, 1, 3], [2, 0, 0]])
+    frame_tokens = torch.tensor([[0, 0, 3, 1, 1, 3], [-1, -1, -1, -1, -1, -1]])
+    early = early_tokens(frame_tokens, tokens, 4, 5.0)
+    assert early.shape == (2, 6, 4) and not early[1].any()  # no times, no loss
+    assert early[0, :, 3].tolist() == [5.0, 5.0, 0, 0, 0, 0]  # from where it is first said
+    assert early[0, :, 1].tolist() == [5.0, 5.0, 5.0, 0, 0, 0]
+    assert not early[0, :, 0].any() and not early[0, :, 2].any()
+
+
+def test_ctc_with_early_tokens_is_the_sum_over_paths_and_has_its_gradient() -> None:
+    """All paths of two tokens in four frames, one by one."""
+    torch.manual_seed(0)
+    logits = torch.randn(1, 4, 3, dtype=torch.float32, requires_grad=True)
+    tokens, lengths = torch.tensor([[1, 2]]), torch.tensor([4])
+    early = early_tokens(torch.tensor([[0, 1, 1, 2]]), tokens, 3, 2.0)
+
+    def by_paths(values: torch.Tensor) -> torch.Tensor:
+        scores = values.log_softmax(-1)[0] - early[0]
+        found = []
+        for path in itertools.product(range(3), repeat=4):
+            told = [k for i, k in enumerate(path) if k and (not i or path[i - 1] != k)]
+            if told == [1, 2]:
+                found.append(sum(scores[t, k] for t, k in enumerate(path)))
+        return -torch.stack(found).logsumexp(0)  # type: ignore[arg-type]
+
+    loss = ctc_loss_sum(logits, lengths, tokens, torch.tensor([2]), early).total
+    torch.testing.assert_close(loss, by_paths(logits))
+    (gradient,) = torch.autograd.grad(loss, logits)
+    (expected,) = torch.autograd.grad(by_paths(logits), logits)
+    torch.testing.assert_close(gradient, expected, atol=1e-5, rtol=1e-4)
+    plain = ctc_loss_sum(logits, lengths, tokens, torch.tensor([2])).total
+    nothing = ctc_loss_sum(logits, lengths, tokens, torch.tensor([2]), torch.zeros(1, 4, 3)).total
+    torch.testing.assert_close(plain, nothing)
