@@ -227,14 +227,6 @@ def test_both_are_trained_and_read_again(films: Path, tmp_path: Path) -> None:
     assert made.name.startswith("talking mouth ")
 
 
-@pytest.mark.slow
-def test_a_mouth_learns_to_open_with_the_sound(films: Path, tmp_path: Path) -> None:
-    learns = replace(FEW, max_updates=250, validate_every=125, max_frames=60, learning_rate=3e-3)
-    config = TalkingMouthTrainConfig(model=SMALL, train=learns, max_frames=20, sync_weight=0.0)
-    best = train_talking_mouth(films, tmp_path / "mouth", None, config, cpu=True)
-    assert best["pixel_error"] < 0.8 * best["still_pixel_error"]
-
-
 def test_damaged_folders_are_named(tmp_path: Path) -> None:
     save_talking_mouth(tmp_path / "m", TalkingMouth(SMALL), {"from": "tests"})
     save_picture_sync(tmp_path / "s", PictureSync(EXPERT), {})
