@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from avsr.files import read_json, sha256_file
 from avsr.losses import LossSum
 from avsr.metrics import roc_auc
 from avsr.training.loop import TrainConfig, make_accelerator, train
@@ -23,7 +22,7 @@ from avsr.training.run_folder import provenance, write_run_info
 from avsr.training.seed import seed_everything
 from learn2talk.data.motion import Part
 from learn2talk.data.mouths import MouthBatch, MouthClips, collate_mouths
-from learn2talk.losses import calibrated_sync_loss, contrastive_sync_loss, sync_loss
+from learn2talk.losses import sync_loss
 from learn2talk.metrics import shifted_windows
 from learn2talk.models.picture_sync import PictureSync
 from learn2talk.models.student import Student
@@ -31,6 +30,7 @@ from learn2talk.models.sync_expert import SyncExpertConfig
 from learn2talk.models.talking_mouth import TalkingMouth, TalkingMouthConfig
 from learn2talk.mouth_files import load_picture_sync, save_picture_sync, save_talking_mouth
 from learn2talk.pretraining import start_with_ear
+from learn2talk.training import origin_of, ranked_and_calibrated
 
 STATISTICS_CLIPS = 500  # of which the mean and deviation of the sound are taken
 
@@ -100,23 +100,14 @@ def picture_sync_loss(model: nn.Module, batch: MouthBatch, config: PictureSyncCo
     """InfoNCE and its logistic term, as for SyncNet3D, summed over the tracked windows."""
     out = model(batch.features, batch.crops)
     mask = batch.tracked_mask.unfold(1, config.model.window_frames, 1).all(dim=2)
-    contrast = contrastive_sync_loss(
-        out.audio,
-        out.motion,
+    return ranked_and_calibrated(
+        out,
         mask,
-        out.scale,
+        batch.draw,
         min_shift=config.min_shift,
         bank_size=config.bank_size,
-        generator=torch.Generator().manual_seed(batch.draw),
+        calibration_weight=1.0,
     )
-    calibrated = calibrated_sync_loss(
-        out.audio, out.motion, mask, out.scale, out.bias, min_shift=config.min_shift
-    )
-    logs = {
-        "info_nce": float(contrast.total.detach()),
-        "calibration": float(calibrated.total.detach()),
-    }
-    return LossSum(contrast.total + calibrated.total, contrast.count, logs)
 
 
 @torch.no_grad()
@@ -208,16 +199,6 @@ def validate_talking_mouth(model: nn.Module, clips: MouthClips) -> dict[str, flo
     return {name: float(np.concatenate(values).mean()) for name, values in errors.items()}
 
 
-def _origin(prepared: Path, **clips: MouthClips) -> dict[str, Any]:
-    corpus = prepared / "corpus.json"
-    return {
-        "corpus": read_json(corpus).get("name", prepared.name),
-        "corpus_json_sha256": sha256_file(corpus),
-        "clips": {name: len(part) for name, part in clips.items()},
-        "excluded": {name: [list(e) for e in part.excluded] for name, part in clips.items()},
-    }
-
-
 def train_picture_sync(
     prepared: Path, run_folder: Path, config: PictureSyncConfig | None = None, *, cpu: bool = False
 ) -> dict[str, Any]:
@@ -244,7 +225,7 @@ def train_picture_sync(
     )
     clips = read("train", part=config.part, max_frames=config.max_frames, seed=config.train.seed)
     valid = read("valid")
-    origin = _origin(prepared, train=clips, valid=valid)
+    origin = origin_of(prepared, train=clips, valid=valid)
     write_run_info(run_folder, {"picture_sync": config}, origin)
     seed_everything(config.train.seed, 0)
     model = PictureSync(config.model)
@@ -307,7 +288,7 @@ def train_talking_mouth(
     clips = read("train", max_frames=config.max_frames, seed=config.train.seed)
     valid = read("valid")
     batch_loss = TalkingMouthLoss(config, expert)
-    origin = _origin(prepared, train=clips, valid=valid)
+    origin = origin_of(prepared, train=clips, valid=valid)
     origin["sync_expert_sha256"] = expert_info and expert_info["weights_sha256"]
     seed_everything(config.train.seed, 0)
     model = TalkingMouth(config.model)

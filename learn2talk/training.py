@@ -34,6 +34,7 @@ from learn2talk.data.motion import (
     collate_motion,
     mean_template,
 )
+from learn2talk.data.mouths import MouthClips
 from learn2talk.data.styles import SpeakerStyles, StyleTraining
 from learn2talk.files import load_sync_expert, save_student, save_sync_expert
 from learn2talk.lip_reading import LipReading
@@ -50,7 +51,7 @@ from learn2talk.models.autoregressive import AutoregressiveStudent
 from learn2talk.models.layers import rigid_free_motion
 from learn2talk.models.lip_reader import LipReadNet
 from learn2talk.models.student import Student, StudentConfig
-from learn2talk.models.sync_expert import SyncExpertConfig, SyncNet3D
+from learn2talk.models.sync_expert import SyncExpertConfig, SyncNet3D, SyncOutput
 from learn2talk.pretraining import start_with_ear
 from learn2talk.schema import MotionBatch
 
@@ -201,20 +202,40 @@ def sync_batch_loss(model: nn.Module, batch: MotionBatch, config: SyncTrainConfi
         )
         logs = {"margin": float(loss.total.detach())}
         return LossSum(loss.total + unused, loss.count, logs)
+    return ranked_and_calibrated(
+        out,
+        window_mask,
+        batch.draw,
+        min_shift=config.min_shift,
+        bank_size=config.bank_size,
+        calibration_weight=config.calibration_weight,
+    )
+
+
+def ranked_and_calibrated(
+    out: SyncOutput,
+    window_mask: Tensor,
+    draw: int,
+    *,
+    min_shift: int,
+    bank_size: int,
+    calibration_weight: float,
+) -> LossSum:
+    """InfoNCE and its logistic term of a sync expert's output, whatever it sees of a mouth."""
     contrast = contrastive_sync_loss(
         out.audio,
         out.motion,
         window_mask,
         out.scale,
-        min_shift=config.min_shift,
-        bank_size=config.bank_size,
-        generator=torch.Generator().manual_seed(batch.draw),
+        min_shift=min_shift,
+        bank_size=bank_size,
+        generator=torch.Generator().manual_seed(draw),
     )
     calibrated = calibrated_sync_loss(
-        out.audio, out.motion, window_mask, out.scale, out.bias, min_shift=config.min_shift
+        out.audio, out.motion, window_mask, out.scale, out.bias, min_shift=min_shift
     )
     return LossSum(
-        contrast.total + config.calibration_weight * calibrated.total,
+        contrast.total + calibration_weight * calibrated.total,
         contrast.count,
         {
             "info_nce": float(contrast.total.detach()),
@@ -362,7 +383,7 @@ def validate_student(
     }
 
 
-def origin_of(prepared: Path, **clips: MotionClips) -> dict[str, Any]:
+def origin_of(prepared: Path, **clips: MotionClips | MouthClips) -> dict[str, Any]:
     """What a run needs to say about its data."""
     corpus = prepared / "corpus.json"
     return {

@@ -15,7 +15,11 @@ from torch.nn import functional
 from avsr.models.video_encoder import PIXEL_MEAN, PIXEL_STD, halved
 from avsr.units import FEATURES_PER_FRAME, MODEL_CROP_SIZE
 from learn2talk.models.layers import WindowConvolution
-from learn2talk.models.sync_expert import SyncExpertConfig, SyncOutput
+from learn2talk.models.sync_expert import (
+    SyncExpertConfig,
+    SyncOutput,
+    audio_window_encoder,
+)
 
 CHANNELS = (16, 32, 64)
 GROUPS = 8
@@ -31,15 +35,7 @@ class PictureSync(nn.Module):
         super().__init__()
         self.config = config
         width, window = config.width, config.window_frames
-        self.audio_encoder = nn.Sequential(
-            WindowConvolution(config.num_mels, width, 3),
-            WindowConvolution(width, width, 3),
-            nn.Dropout(config.dropout),
-            WindowConvolution(width, width, FEATURES_PER_FRAME, FEATURES_PER_FRAME),
-            nn.Dropout(config.dropout),
-            WindowConvolution(width, width, window - 1),
-            nn.Linear(width, config.embedding),
-        )
+        self.audio_encoder = audio_window_encoder(config)
         layers: list[nn.Module] = []
         before = 1
         for channels in CHANNELS:  # 44 x 44 to 6 x 6

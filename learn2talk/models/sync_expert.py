@@ -56,6 +56,20 @@ class SyncOutput(NamedTuple):
     bias: Tensor  # scalar, added to the scaled cosine
 
 
+def audio_window_encoder(config: SyncExpertConfig) -> nn.Sequential:
+    """Log-mel (B, 4 T, F) to (B, N, E): what every sync expert hears of a window of speech."""
+    width = config.width
+    return nn.Sequential(
+        WindowConvolution(config.num_mels, width, 3),
+        WindowConvolution(width, width, 3),
+        nn.Dropout(config.dropout),
+        WindowConvolution(width, width, FEATURES_PER_FRAME, FEATURES_PER_FRAME),
+        nn.Dropout(config.dropout),
+        WindowConvolution(width, width, config.window_frames - 1),
+        nn.Linear(width, config.embedding),
+    )
+
+
 class SyncNet3D(nn.Module):
     """Two encoders, one for log-mel windows and one for lip windows, into one space.
 
@@ -68,15 +82,7 @@ class SyncNet3D(nn.Module):
         super().__init__()
         self.config = config
         width, window = config.width, config.window_frames
-        self.audio_encoder = nn.Sequential(
-            WindowConvolution(config.num_mels, width, 3),
-            WindowConvolution(width, width, 3),
-            nn.Dropout(config.dropout),
-            WindowConvolution(width, width, FEATURES_PER_FRAME, FEATURES_PER_FRAME),
-            nn.Dropout(config.dropout),
-            WindowConvolution(width, width, window - 1),
-            nn.Linear(width, config.embedding),
-        )
+        self.audio_encoder = audio_window_encoder(config)
         self.motion_encoder = nn.Sequential(
             WindowConvolution(3 * LIP_POINTS, width, 3),
             nn.Dropout(config.dropout),
