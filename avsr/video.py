@@ -229,6 +229,51 @@ def remove_head_pose(
     return whole.apply(landmarks), whole
 
 
+def head_poses(to_head: Similarity, tracked: np.ndarray | None = None) -> np.ndarray:
+    """How the head turns and moves about its mean place in a clip.
+
+    Args:
+        to_head: the T transforms of :func:`remove_head_pose`, from pixels to millimetres.
+        tracked: bool (T,), the frames that define the mean, at least one; ``None`` = all.
+
+    Returns:
+        float64 (T, 6): rotation vector in radians, then translation in millimetres, in the axes of
+        the picture with y up and z to the viewer. A head-pose-free face is turned by the first,
+        about its origin between the eyes, then moved by the second. How far the head is from the
+        camera cannot be told from the picture of a far camera: the last number is 0.
+    """
+    measured = slice(None) if tracked is None else tracked
+    flip = np.diag([1.0, -1.0, -1.0])
+    back = flip @ np.swapaxes(to_head.rotation, -1, -2)
+    mean = smooth_rotations(back[measured].mean(0, keepdims=True), 0.0)[0]
+    turned = rotation_vectors(back @ mean.T)
+    pixels = -np.einsum("tij,tj->ti", back, to_head.translation) / to_head.scale[:, None]
+    places = float(np.median(to_head.scale[measured])) * pixels
+    moved = places - places[measured].mean(0)
+    moved[:, 2] = 0.0
+    return np.concatenate([turned, moved], axis=1)
+
+
+def rotation_vectors(rotations: np.ndarray) -> np.ndarray:
+    """Rotations float (..., 3, 3) by less than half a turn as axis times angle, (..., 3) rad."""
+    cosine = (np.trace(rotations, axis1=-2, axis2=-1) - 1.0) / 2.0
+    angle = np.arccos(np.clip(cosine, -1.0, 1.0))
+    skew = rotations - np.swapaxes(rotations, -1, -2)
+    axis = np.stack([skew[..., 2, 1], skew[..., 0, 2], skew[..., 1, 0]], axis=-1)
+    return axis * (0.5 / np.sinc(angle / np.pi))[..., None]
+
+
+def rotation_matrices(vectors: np.ndarray) -> np.ndarray:
+    """The inverse of :func:`rotation_vectors` (Rodrigues): (..., 3) rad to (..., 3, 3)."""
+    angle = np.linalg.norm(vectors, axis=-1)[..., None, None]
+    x, y, z = np.moveaxis(vectors, -1, 0)
+    zero = np.zeros_like(x)
+    rows = [[zero, -z, y], [z, zero, -x], [-y, x, zero]]
+    cross = np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+    sine, half = np.sinc(angle / np.pi), np.sinc(angle / (2.0 * np.pi))
+    return np.eye(3) + sine * cross + 0.5 * half**2 * (cross @ cross)
+
+
 def _face_axes(posed: np.ndarray, ids: FaceFrameIds) -> tuple[np.ndarray, np.ndarray]:
     """Rows x, y, z of the face frame and its origin, from pose-free (T, V, 3)."""
     mean = np.median(posed, axis=0)

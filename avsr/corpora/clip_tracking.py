@@ -24,7 +24,13 @@ from avsr.schema import WordTime
 from avsr.text import Tokenizer, text_problem
 from avsr.tracking import HEAD, LIPS_INNER, LIPS_OUTER, FaceTracker
 from avsr.units import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME, VIDEO_FPS
-from avsr.video import crop_mouths, fill_missing, reject_broken_segments, remove_head_pose
+from avsr.video import (
+    crop_mouths,
+    fill_missing,
+    head_poses,
+    reject_broken_segments,
+    remove_head_pose,
+)
 
 LIPS = LIPS_OUTER + LIPS_INNER
 AAC_BLOCK_SAMPLES = 1024  # AAC codes whole blocks; decoders give the last one in full
@@ -111,8 +117,8 @@ def prepare_frames(
         frames: uint8 RGB (T, H, W, 3). audio: float32 (640 T,). path: named in errors.
 
     Returns:
-        audio, mouth_crops, vertices, video_valid as in `PreparedUtterance` (vertices in the clip's
-        own head frame); note str (); untrusted int (): detections in broken pictures.
+        audio, mouth_crops, vertices, head_pose, video_valid as in `PreparedUtterance` (vertices in
+        the clip's own head frame); note str (); untrusted int (): detections in broken pictures.
 
     Raises:
         ValueError: the clip cannot be used; the message is the reason in skipped.jsonl.
@@ -134,13 +140,14 @@ def prepare_frames(
     landmarks, bridged = fill_missing(
         track.landmarks.astype(np.float64), valid, config.max_missing_frames
     )
-    vertices, _ = remove_head_pose(landmarks, HEAD, tracked=valid)
+    vertices, to_head = remove_head_pose(landmarks, HEAD, tracked=valid)
     crops = crop_mouths(frames, landmarks, HEAD, LIPS)
     crops[~bridged] = 0  # held landmarks do not say where the mouth is
     return {
         "audio": np.clip(audio, -1.0, 1.0).astype(np.float32),
         "mouth_crops": crops,
         "vertices": vertices.astype(np.float32),
+        "head_pose": head_poses(to_head, valid).astype(np.float32),
         "video_valid": valid,
         "note": np.array(track.note),
         "untrusted": np.array(untrusted),

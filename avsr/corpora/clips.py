@@ -13,7 +13,7 @@ from avsr.data.manifest import SPLITS
 from avsr.schema import WordTime
 from avsr.tracking import LANDMARKER_SHA256
 
-CLIP_FORMAT = 1  # of the files under .clips; raise it when tracking gives other numbers
+CLIP_FORMAT = 2  # of the files under .clips; raise it when tracking gives other numbers
 
 
 class CorpusError(ValueError):

@@ -208,6 +208,7 @@ def _utterance(clip: TalkingClip, path: Path, head: Similarity) -> PreparedUtter
             num_frames=len(vertices),
             num_samples=len(arrays["audio"]),
             source=clip.source,
+            head_pose=arrays["head_pose"],
         )
 
 

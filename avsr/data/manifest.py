@@ -19,7 +19,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,15 +34,21 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "valid", "test")
 _STRINGS = ("utterance_id", "speaker_id", "text", "words", "phones", "source")
-_ARRAYS = ("audio", "mouth_crops", "lips", "vertices", "video_valid")
+_ARRAYS = ("audio", "mouth_crops", "lips", "vertices", "video_valid", "head_pose")
 _INTEGERS = ("num_frames", "num_samples")
 COLUMNS = _STRINGS + _ARRAYS + _INTEGERS
+HEAD_POSE_NUMBERS = 6
 FLOAT16_REACH_MM = 32.0  # below it float16 steps by at most 1/64 mm
 _ROWS_PER_BATCH = 16  # what a writer holds in memory; a row is 1 MB (3 s) to 7 MB (16 s)
 
 
 class ManifestError(ValueError):
     """A prepared folder, or a row of one, that is not what it must be."""
+
+
+def unknown_head_pose() -> np.ndarray:
+    """Of an utterance whose head was not tracked: float32 (0, 6)."""
+    return np.zeros((0, HEAD_POSE_NUMBERS), np.float32)
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,7 @@ class PreparedUtterance:
     audio: float32 (S,) 16 kHz, [-1, 1]. mouth_crops: uint8 (T, 96, 96) grey. lips: float32
     (T, 40, 3) mm and vertices: float32 (T, V, 3) mm, head-pose-free. video_valid: bool (T,), True =
     really tracked. words, phones: empty where unknown. source: the file that it came from.
+    head_pose: float32 (T, 6) as `avsr.video.head_poses` gives it, rad and mm; (0, 6) where unknown.
     """
 
     utterance_id: str
@@ -81,6 +88,9 @@ class PreparedUtterance:
     num_frames: int
     num_samples: int
     source: str
+    head_pose: np.ndarray = field(
+        default_factory=lambda: np.zeros((0, HEAD_POSE_NUMBERS), np.float32)
+    )
 
 
 def encode_array(array: np.ndarray) -> bytes:
@@ -159,7 +169,8 @@ def encode_utterance(utterance: PreparedUtterance) -> dict[str, Any]:
 
 def decode_row(row: Mapping[str, Any]) -> PreparedUtterance:
     """The utterance of a row of :func:`load_prepared`."""
-    arrays = {name: decode_array(row[name]) for name in _ARRAYS if name != "vertices"}
+    # Folders of before the head pose was kept have no column for it.
+    arrays = {n: decode_array(row[n]) for n in _ARRAYS if n != "vertices" and n in row}
     arrays["vertices"] = decode_vertices(row["vertices"])
     words = tuple(WordTime(**word) for word in json.loads(row["words"]))
     phones = tuple(PhoneTime(**phone) for phone in json.loads(row["phones"]))
@@ -189,6 +200,7 @@ def check_utterance(utterance: PreparedUtterance) -> None:
         "lips": (np.float32, (frames, LIP_POINTS, 3)),
         "vertices": (np.float32, (frames, *vertices, 3)),
         "video_valid": (np.bool_, (frames,)),
+        "head_pose": (np.float32, (frames if len(utterance.head_pose) else 0, HEAD_POSE_NUMBERS)),
     }
     for name, (dtype, shape) in expected.items():
         array = getattr(utterance, name)
@@ -299,13 +311,15 @@ def write_shard(path: Path, rows: Iterable[Mapping[str, Any]]) -> dict[str, int]
     from datasets.arrow_writer import ArrowWriter
 
     counts = {"utterances": 0, "frames": 0, "valid_frames": 0}
+    unknown = encode_array(unknown_head_pose())
     writer = ArrowWriter(path=str(path), features=_features(), writer_batch_size=_ROWS_PER_BATCH)
     try:
         for row in rows:
             counts["utterances"] += 1
             counts["frames"] += row["num_frames"]
             counts["valid_frames"] += int(decode_array(row["video_valid"]).sum())
-            writer.write({name: row[name] for name in COLUMNS})
+            whole = {"head_pose": unknown, **row}  # rows of older folders have none
+            writer.write({name: whole[name] for name in COLUMNS})
         writer.finalize()
     finally:
         writer.close()

@@ -8,13 +8,17 @@ import pytest
 from avsr.video import (
     ADULT_PUPIL_DISTANCE_MM,
     FaceFrameIds,
+    Similarity,
     crop_mouths,
     fill_missing,
     fit_similarity,
     grey,
+    head_poses,
     procrustes_mean,
     reject_broken_segments,
     remove_head_pose,
+    rotation_matrices,
+    rotation_vectors,
     sample_square,
     smooth_in_time,
     smooth_rotations,
@@ -220,3 +224,32 @@ def test_sample_square_of_a_colour_picture_is_that_of_its_grey(centre: tuple[flo
 def test_grey_is_bt601_luma() -> None:
     pixel = np.array([[[100, 50, 200]]], np.uint8)
     assert grey(pixel)[0, 0] == pytest.approx(0.299 * 100 + 0.587 * 50 + 0.114 * 200)
+
+
+def test_head_poses_are_found_again() -> None:
+    """A face that nods, turns and drifts: its turns to the mean pose, and its drift in mm."""
+    generator = np.random.default_rng(5)
+    turns = 0.2 * np.sin(np.linspace(0, 6, 40))[:, None] * generator.normal(0, 1, 3)
+    turns -= turns.mean(0)
+    drift = np.cumsum(generator.normal(0, 0.5, (40, 3)), axis=0) * [1, 1, 0]
+    flip = np.diag([1.0, -1.0, -1.0])
+    matrices, pixels_per_mm = rotation_matrices(turns), 3.0
+    # pixels = pixels_per_mm * flip (turn @ face + drift); the inverse is what is fitted.
+    to_head = Similarity(
+        np.full(40, 1 / pixels_per_mm),
+        np.swapaxes(flip @ matrices, -1, -2),
+        -np.einsum("tji,tj->ti", matrices, drift),
+    )
+    poses = head_poses(to_head)
+    np.testing.assert_allclose(poses[:, 3:], drift - drift.mean(0), atol=1e-9)
+    # The mean rotation of small turns about one axis is the turn by their mean, nearly.
+    np.testing.assert_allclose(poses[:, :3], turns, atol=2e-3)
+
+
+def test_rotation_vectors_are_the_inverse_of_matrices() -> None:
+    vectors = np.random.default_rng(0).normal(0, 0.8, (100, 3))
+    vectors[0] = 0.0
+    matrices = rotation_matrices(vectors)
+    identity = np.broadcast_to(np.eye(3), matrices.shape)
+    np.testing.assert_allclose(matrices @ np.swapaxes(matrices, -1, -2), identity, atol=1e-12)
+    np.testing.assert_allclose(rotation_vectors(matrices), vectors, atol=1e-9)

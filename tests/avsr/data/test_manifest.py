@@ -54,6 +54,7 @@ def utterance(utterance_id: str = "s1/a", frames: int = 3) -> PreparedUtterance:
         num_frames=frames,
         num_samples=640 * frames,
         source="s1/video/a.mp4",
+        head_pose=generator.normal(size=(frames, 6)).astype(np.float32),
     )
 
 
@@ -197,3 +198,12 @@ def test_unknown_split_and_missing_folder_say_what_to_do(tmp_path: Path) -> None
         load_face_templates(tmp_path)
     with pytest.raises(ManifestError, match="run its 'prepare' command"):
         load_info(tmp_path)
+
+
+def test_rows_without_a_head_pose_have_none(tmp_path: Path) -> None:
+    """Rows of a folder from before head poses were kept are copied and read."""
+    row = encode_utterance(utterance())
+    del row["head_pose"]
+    assert decode_row(row).head_pose.shape == (0, 6)
+    out = save_prepared(tmp_path / "c", {"train": [row], "valid": [], "test": []}, FACES, {})
+    assert decode_row(load_prepared(out, "train")[0]).head_pose.shape == (0, 6)
