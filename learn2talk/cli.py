@@ -15,6 +15,7 @@ from avsr.training.command import use_one_thread
 from learn2talk.corpora.biwi import BiwiConfig
 from learn2talk.corpora.fit_blocks import TrackedConfig
 from learn2talk.corpora.vocaset import VocasetConfig
+from learn2talk.lip_reader_training import LipReaderConfig
 from learn2talk.pretraining import EarConfig
 from learn2talk.sync_checks import SyncCheckConfig
 from learn2talk.training import StudentTrainConfig, SyncTrainConfig
@@ -261,15 +262,102 @@ def prepare_tracked(
     tracked.prepare_tracked(prepared, out, ict=ict, num_processes=processes, config=config)
 
 
+def prepare_joined(
+    parts: Annotated[tuple[Path, ...], arg(metavar="FOLDER [FOLDER ...]")],
+    out: Path,
+    estimate_phones: bool = False,
+) -> None:
+    """Join prepared corpora of one topology into one.
+
+    Args:
+        parts: folders of the corpora.
+        out: folder to write.
+        estimate_phones: give phones to utterances that have word times and no phones.
+    """
+    from learn2talk.corpora.joined import join_corpora
+
+    print(join_corpora(parts, out, estimate_phones=estimate_phones))
+
+
+def prepare_drawn(prepared: Positional[Path], out: Path, template: Path | None = None) -> None:
+    """Add to a prepared corpus the mouths of its faces, drawn: training data of lip readers.
+
+    Args:
+        prepared: folder of a prepared corpus.
+        out: folder to write.
+        template: neutral face (.npz) that is moved for everybody; the speakers' mean unless given.
+    """
+    from learn2talk.corpora.drawn import draw_mouths
+    from learn2talk.files import load_template
+
+    face = None if template is None else load_template(template)
+    print(draw_mouths(prepared, out, template=face))
+
+
+def train_lip_reader(
+    prepared: Positional[Path], out: Path, config: LipReaderConfig, cpu: bool = False
+) -> None:
+    """Train a lip reader: a loss of students, or a judge of how readable their faces are.
+
+    Args:
+        prepared: folder of a corpus with real and drawn mouths ('learn2talk prepare drawn').
+        out: run folder; a run that was stopped is continued.
+        config: how to train; give a loss and a judge different seeds.
+        cpu: stay on the CPU where there is a GPU.
+    """
+    from learn2talk import lip_reader_training
+
+    print(lip_reader_training.train_lip_reader(prepared, out, config, cpu=cpu))
+
+
+def readability(
+    prepared: Positional[Path],
+    lip_reader: Path,
+    students: Annotated[tuple[Path, ...], arg(metavar="FOLDER [FOLDER ...]")] = (),
+    split: str = "test",
+    seed: int = 0,
+    out: Path | None = None,
+    hypotheses: Path | None = None,
+) -> None:
+    """Let a lip reader read faces that are drawn from motion: CER, WER, VER, VWER with controls.
+
+    Args:
+        prepared: folder of a prepared corpus with motion.
+        lip_reader: file or folder of a lip reader that was no loss of these students.
+        students: folders of trained students, named by their folders; none: the controls alone.
+        split: train, valid or test.
+        seed: of the bootstrap intervals.
+        out: JSON file to write; without it the figures are printed.
+        hypotheses: JSONL file for what was read.
+    """
+    from learn2talk.readability import evaluate_readability
+
+    named: dict[str, Path | str] = {folder.name: folder for folder in students}
+    if len(named) < len(students):
+        raise ValueError("two students have folders of one name; rename one")
+    figures = evaluate_readability(
+        named, lip_reader, prepared, split=split, seed=seed, hypotheses=hypotheses
+    )
+    if out is None:
+        _show(figures)
+    else:
+        write_json(out, figures)
+        print(f"written {out}")
+
+
 COMMANDS: dict[str, Callable[..., Any]] = {
     "prepare tracked": prepare_tracked,
+    "prepare joined": prepare_joined,
+    "prepare drawn": prepare_drawn,
     "prepare vocaset": prepare_vocaset,
     "prepare biwi": prepare_biwi,
     "train-sync": train_sync,
     "pretrain": pretrain,
     "train-student": train_student,
+    "train lip-reader": train_lip_reader,
     "check-sync": check_sync,
     "evaluate": evaluate,
+    "readability": readability,
     "animate": animate,
 }
 

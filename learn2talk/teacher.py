@@ -19,15 +19,11 @@ import torch
 from numpy.typing import NDArray
 
 from avsr.corpora.clips import file_stem
-from avsr.data.collate import collate
-from avsr.data.dataset import Example, features_of, middle_crop
+from avsr.data.dataset import features_of, middle_crop
 from avsr.data.manifest import PreparedUtterance, decode_row, load_prepared
-from avsr.decode.config import DecodingConfig
-from avsr.decode.decoding import decode_memory
 from avsr.files import MediaError, read_video
 from avsr.metrics import Score, clustered_bootstrap, word_errors
-from avsr.models.recognizer import Recognizer
-from avsr.text import Tokenizer, normalise
+from avsr.text import normalise
 from avsr.tracking import HEAD, LIPS_INNER, LIPS_OUTER, FaceTracker
 from avsr.training.recognizer import load_recognizer
 from avsr.training.run_folder import provenance
@@ -37,11 +33,11 @@ from learn2talk.metrics import pooled_mean
 from learn2talk.metrics.pictures import structural_similarity
 from learn2talk.models.talking_mouth import TalkingMouth
 from learn2talk.mouth_files import load_talking_mouth
+from learn2talk.readability import read_mouths
 
 LIPS = LIPS_OUTER + LIPS_INNER
 MAX_GAP_FRAMES = 12  # without a face, bridged
 SHORTEST_SHARE = 0.9  # of an utterance's frames that a film must have
-DECODING = DecodingConfig("ctc", beam_size=8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,27 +171,6 @@ def say(
     return crops
 
 
-@torch.no_grad()
-def read_lips(model: Recognizer, tokenizer: Tokenizer, mouth: Mouth) -> str:
-    """What a recogniser reads in a mouth, without sound; nothing where no frame is valid."""
-    if not mouth.valid.any():
-        return ""
-    example = Example(
-        utterance_id="mouth",
-        num_frames=len(mouth.crops),
-        features=None,
-        mouth_crops=mouth.crops,
-        lips=None,
-        crops_valid=mouth.valid,
-        lips_valid=np.zeros(len(mouth.crops), bool),
-        tokens=(),
-    )
-    batch = collate([example])
-    memory = model.memory_of(batch)
-    tokens = decode_memory(model, memory, batch.lengths, DECODING)[0]
-    return normalise(tokenizer.decode(tokens))
-
-
 def teacher_quality(
     teacher: Teacher,
     prepared: Path,
@@ -252,7 +227,8 @@ def teacher_quality(
         }
         for name, mouth in mouths.items():
             errors = word_errors(
-                reference=normalise(utterance.text), hypothesis=read_lips(model, tokenizer, mouth)
+                reference=normalise(utterance.text),
+                hypothesis=read_mouths(model, tokenizer, [mouth.crops], [mouth.valid])[0],
             )
             scores[name].append(
                 Score(utterance.utterance_id, utterance.speaker_id, "none", None, None, errors)

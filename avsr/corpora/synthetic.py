@@ -183,10 +183,20 @@ def split_speakers(people: Sequence[SyntheticSpeaker]) -> dict[str, list[Synthet
     }
 
 
+def spoken_form(word: str) -> str:
+    """How espeak-ng is asked to say a word, so that the letter "a" is not taken for the article."""
+    return _SPOKEN_LETTERS.get(word, word)
+
+
+def american_phone(phone: str) -> str:
+    """The en-us phone nearest to one of another English accent; en-us phones as they are."""
+    return _ACCENT_PHONES.get(phone, phone)
+
+
 def grid_sentence(generator: np.random.Generator) -> Sentence:
     """A sentence of GRID's grammar: command colour preposition letter digit adverb."""
     words = tuple(str(generator.choice(slot)) for slot in GRID_SLOTS)
-    return Sentence(words, tuple(_SPOKEN_LETTERS.get(word, word) for word in words))
+    return Sentence(words, tuple(map(spoken_form, words)))
 
 
 def wide_sentence(generator: np.random.Generator) -> Sentence:
@@ -242,9 +252,7 @@ def say(
     return SyntheticSpeech(
         waveform=np.clip(padded, -1.0, 1.0),
         phones=tuple(
-            PhoneTime(
-                _ACCENT_PHONES.get(p.phone, p.phone), p.start_s + offset_s, p.end_s + offset_s
-            )
+            PhoneTime(american_phone(p.phone), p.start_s + offset_s, p.end_s + offset_s)
             for p in speech.phones
         ),
         words=tuple(

@@ -28,7 +28,7 @@ LEVELS = {
             " learn2talk.topology_regions learn2talk.topologies",
             "avsr.corpora avsr.data avsr.pretrained learn2talk.corpora learn2talk.data",
             "avsr.training learn2talk.training learn2talk.pretraining learn2talk.teacher_training"
-            " learn2talk.autoregressive_training",
+            " learn2talk.autoregressive_training learn2talk.lip_reader_training",
             "avsr.threads avsr.live avsr.live_mouth avsr.stream"
             " avsr.long_form avsr.transcript_files avsr.transcribe_imported"
             " avsr.transcribe avsr.evaluate avsr.export avsr.evaluate_whisper avsr.conditions"
