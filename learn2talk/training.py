@@ -36,7 +36,7 @@ from learn2talk.data.motion import (
 )
 from learn2talk.data.mouths import MouthClips
 from learn2talk.data.styles import SpeakerStyles, StyleTraining
-from learn2talk.files import load_sync_expert, save_student, save_sync_expert
+from learn2talk.files import load_student, load_sync_expert, save_student, save_sync_expert
 from learn2talk.lip_reading import LipReading
 from learn2talk.losses import (
     calibrated_sync_loss,
@@ -450,6 +450,7 @@ def train_student(
     config: StudentTrainConfig | None = None,
     *,
     ear: Path | None = None,
+    initial: Path | None = None,
     noise: NoiseConfig | None = None,
     cpu: bool = False,
 ) -> dict[str, Any]:
@@ -471,9 +472,14 @@ def train_student(
 
     Raises:
         ValueError: no usable clip, no sync expert or a judge, no lip reader; no such speech
-            encoder; noise that cannot be used; the loss is not finite.
+            encoder; both an ear and a student to start from, or one that does not fit; noise that
+            cannot be used; the loss is not finite.
     """
     config = config or StudentTrainConfig()
+    if ear is not None and initial is not None:
+        raise ValueError(
+            f"both {ear} and {initial} to start from; a trained student has its ear: leave one out"
+        )
     reader, reader_sha256 = _lip_reader(config)
     expert, expert_info = None, None
     if sync_expert is not None:
@@ -515,6 +521,8 @@ def train_student(
     start_at_mean(model, clips)
     if ear is not None:  # with the statistics of the sounds that it knows
         origin["ear_sha256"] = start_with_ear(model, ear)["weights_sha256"]
+    if initial is not None:
+        origin |= start_from_student(model, initial, clips.animated_ids)
     write_run_info(run_folder, {"student": config}, origin)
 
     def save_best(best: nn.Module, metrics: dict[str, float]) -> None:
@@ -535,6 +543,37 @@ def train_student(
         run_folder=run_folder,
         accelerator=make_accelerator(config.train, cpu=cpu),
     )
+
+
+def start_from_student(
+    model: Student, folder: Path, animated_ids: np.ndarray
+) -> dict[str, str | None]:
+    """Give a new student the weights of a trained one.
+
+    Returns:
+        hashes of the trained one and of what it was made with, for the provenance.
+
+    Raises:
+        ValueError: another kind, size, or other vertices; names the folder.
+    """
+    before = load_student(folder)
+    same = isinstance(before.model, Student) and (
+        # Dropout is a matter of training.
+        replace(before.model.config, dropout=model.config.dropout) == model.config
+        and np.array_equal(before.animated_ids, animated_ids)
+    )
+    if not same:
+        raise ValueError(
+            f"{folder}: was trained as {before.model.config} for {len(before.animated_ids)} "
+            f"vertices, the new student is {model.config} for {len(animated_ids)}; go on with the "
+            "same sizes and topology"
+        )
+    model.load_state_dict(before.model.state_dict())
+    told = before.provenance
+    return {
+        "initial_sha256": told["student_sha256"],
+        "ear_sha256": told.get("ear_sha256"),
+    }
 
 
 def _lip_reader(config: StudentTrainConfig) -> tuple[LipReadNet | None, str | None]:

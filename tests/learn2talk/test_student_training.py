@@ -145,6 +145,28 @@ def test_noise_that_cannot_be_used_is_refused(tiny_corpus: Path, tmp_path: Path)
         MotionClips(tiny_corpus, "valid").clips[0].student_features(None)
 
 
+def test_a_student_goes_on_from_a_trained_one(tiny_corpus: Path, tmp_path: Path) -> None:
+    """It starts with the very weights: a learning rate of 0 leaves them as they are."""
+    train_student(tiny_corpus, tmp_path / "first", None, PLAIN)
+    still = replace(PLAIN, train=replace(FEW, learning_rate=0.0, seed=5))
+    train_student(tiny_corpus, tmp_path / "second", None, still, initial=tmp_path / "first")
+    before, after = load_student(tmp_path / "first"), load_student(tmp_path / "second")
+    for name, tensor in before.model.state_dict().items():
+        torch.testing.assert_close(after.model.state_dict()[name], tensor)
+    assert after.provenance["initial_sha256"] == before.provenance["student_sha256"]
+
+
+def test_a_student_that_does_not_fit_is_refused(tiny_corpus: Path, tmp_path: Path) -> None:
+    train_student(tiny_corpus, tmp_path / "first", None, PLAIN)
+    wider = replace(PLAIN, model=replace(SMALL, width=24))
+    with pytest.raises(ValueError, match="first: was trained as .*width=16.*the same sizes"):
+        train_student(tiny_corpus, tmp_path / "next", None, wider, initial=tmp_path / "first")
+    with pytest.raises(ValueError, match="both .* to start from"):
+        train_student(
+            tiny_corpus, tmp_path / "n", None, PLAIN, ear=tmp_path, initial=tmp_path / "first"
+        )
+
+
 def test_styles_are_drawn_by_their_shares(tiny_corpus: Path) -> None:
     clips = MotionClips(tiny_corpus, "train").clips
     ids = [clip.utterance_id for clip in clips]
