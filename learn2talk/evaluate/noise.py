@@ -65,7 +65,7 @@ def error_against_noise(
             )
     template = next(iter(clips.templates.values()))
     lips = np.searchsorted(clips.animated_ids, template.lip_ids)
-    bank = NoiseBank(noise, split)  # type: ignore[arg-type]
+    bank = NoiseBank(noise, split)
     spoken = {clip.utterance_id: clip for clip in clips.clips}
     manifest = build_mixture_manifest(
         [(name, clip.sound) for name, clip in spoken.items()],

@@ -103,8 +103,8 @@ def evaluate_student(
         "seed": seed,
         "fps": FPS,
         "measures": {name: MEASURES[name].what for name in TABLE},
-        "definitions": _definitions(),
-        "regions": _regions(topology, measured, prepared),
+        "definitions": definitions(),
+        "regions": regions_of(topology, measured, prepared),
         "not_measured": dict(NOT_MEASURED),
         "topology": _topology_info(topology, measured),
         "student_sha256": trained.provenance["student_sha256"],
@@ -150,7 +150,8 @@ def _alike(apart: Mapping[str, Mapping[str, Any]], measure: str) -> set[str]:
     }
 
 
-def _definitions() -> dict[str, dict[str, str]]:
+def definitions() -> dict[str, dict[str, str]]:
+    """What each figure is: unit, region, which way is better, in words."""
     return {
         name: {"unit": one.unit, "region": one.region, "better": one.better, "what": one.what}
         for name, one in MEASURES.items()
@@ -167,7 +168,7 @@ def _topology_info(template: FaceTemplate, measured: Measured) -> dict[str, Any]
     }
 
 
-def _regions(template: FaceTemplate, measured: Measured, prepared: Path) -> dict[str, Any]:
+def regions_of(template: FaceTemplate, measured: Measured, prepared: Path) -> dict[str, Any]:
     """Name, source, count and hash of each region that a figure names."""
     where = f"topology {template.topology!r} of the prepared corpus {prepared.name!r}"
     lips = template.lip_ids

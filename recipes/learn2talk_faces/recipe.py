@@ -13,31 +13,36 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import tyro
+from learn2talk.ablation import write_ablation
 
 from avsr.command_line import run_command
 from avsr.corpora.grid import prepare
 from avsr.corpora.speechocean762 import ambience_and_babble, speechocean_pool
 from avsr.data.manifest import is_prepared
 from avsr.files import write_json
+from avsr.models.recognizer import RecognizerConfig
 from avsr.training.command import default_num_processes, use_one_thread
 from avsr.training.loop import TrainConfig
-from learn2talk.ablation import write_ablation
 from learn2talk.autoregressive_training import AutoregressiveTrainConfig, train_autoregressive
 from learn2talk.corpora.drawn import draw_mouths
 from learn2talk.corpora.joined import join_corpora
 from learn2talk.corpora.synthetic import SyntheticConfig, build
 from learn2talk.corpora.tracked import prepare_tracked
+from learn2talk.data.motion import Part
 from learn2talk.data.sounds import Sound
-from learn2talk.evaluate import evaluate_student, evaluate_sync_expert
+from learn2talk.evaluate import evaluate_sync_expert
+from learn2talk.evaluate.comparison import compare_students
 from learn2talk.evaluate.noise import error_against_noise
 from learn2talk.lip_reader_training import LipReaderConfig, train_lip_reader
+from learn2talk.models.sync_expert import Role
 from learn2talk.pretraining import EarConfig, pretrain_ear
 from learn2talk.readability import evaluate_readability
 from learn2talk.sync_checks import calibration_curve
@@ -48,10 +53,14 @@ from learn2talk.training import (
     train_sync_expert,
 )
 
-Stage = Literal["all", "prepare", "experts", "readers", "ear", "students", "measure", "report"]
-STAGES: tuple[Stage, ...] = (
-    "prepare", "experts", "readers", "ear", "students", "measure", "report",
-)  # fmt: skip
+Stage = Literal[
+    "all", "prepare", "experts", "readers", "ear", "first", "students", "measure", "report"
+]
+STAGES: tuple[Stage, ...] = get_args(Stage)[1:]
+Job = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+NOISES = ("babble_4", "coffee-shop")
+SNRS_DB = (-10.0, -5.0, 0.0, 5.0, 10.0)
+ROBUST_AS = "balanced_0.3"  # what the robust student is told, beside noise
 CORPORA = ("grid", "synthetic")  # each measured by itself, on its own test split
 
 
@@ -84,14 +93,42 @@ class FacesConfig:
         default_factory=lambda: SyntheticConfig(400, 40, 80, num_speakers=40)
     )
     expert: SyncTrainConfig = field(default_factory=SyncTrainConfig)
-    reader: LipReaderConfig = field(default_factory=LipReaderConfig)
-    ear: EarConfig = field(default_factory=EarConfig)
+    reader: LipReaderConfig = field(
+        default_factory=lambda: LipReaderConfig(
+            model=RecognizerConfig(
+                vocabulary_size=2, width=128, fused_layers=3, video_channels=(8, 16, 32, 64)
+            ),
+            train=TrainConfig(
+                max_updates=2000,
+                learning_rate=1.2e-3,
+                max_frames=600,
+                batches_per_update=1,
+                average_decay=0.998,
+                validate_every=250,
+            ),
+        )
+    )
+    ear: EarConfig = field(
+        default_factory=lambda: EarConfig(
+            train=TrainConfig(
+                max_updates=2000,
+                warmup_updates=150,
+                weight_decay=0.02,
+                max_frames=1500,
+                batches_per_update=1,
+                average_decay=0.998,
+                validate_every=500,
+            )
+        )
+    )
     first: StudentTrainConfig = field(
         default_factory=lambda: StudentTrainConfig(train=_training(900), sync_weight=0.0)
     )
     """The student on vertices alone, from which the others go on."""
     further: TrainConfig = field(default_factory=lambda: _training(300, batches=1))
     """How each of the others goes on."""
+    robust: TrainConfig = field(default_factory=lambda: _training(600, batches=1))
+    """How the student that hears noise goes on."""
     baseline: AutoregressiveTrainConfig = field(
         default_factory=lambda: AutoregressiveTrainConfig(train=_training(900))
     )
@@ -160,3 +197,159 @@ def sounds(config: FacesConfig) -> dict[str, list[Sound]]:
                 film = config.root / "grid" / "s1" / "video" / f"{name.split('/')[-1]}.mp4"
                 found["train"].append(Sound(name, "grid-s1", film))
     return found
+
+
+def prepare_stage(config: FacesConfig) -> None:
+    """Films to fitted heads, synthetic talkers, both together, and their mouths drawn."""
+    grid, out = config.grid or config.out / "films", config.out
+    if not is_prepared(grid):
+        prepare(
+            config.root / "grid",
+            grid,
+            landmarker_model=config.root / "mediapipe_face" / "face_landmarker.task",
+            splits_tsv=config.root / "grid" / "splits.tsv",
+            num_processes=config.num_processes,
+        )
+    prepare_tracked(grid, out / "grid_head", num_processes=config.num_processes)
+    join_corpora([out / "grid_head"], out / "grid", estimate_phones=True)
+    build(out / "synthetic", config.synthetic, num_processes=config.num_processes)
+    join_corpora([out / "grid", out / "synthetic"], out / "faces")
+    draw_mouths(out / "faces", out / "reading")
+
+
+def experts_stage(config: FacesConfig) -> list[Job]:
+    """A sync expert that is a loss, and one that judges: other seeds, other halves of the data."""
+
+    def job(role: Role, part: Part, seed: int) -> Job:
+        expert = config.expert
+        told = replace(
+            expert,
+            model=replace(expert.model, role=role),
+            train=replace(expert.train, seed=seed),
+            part=part,
+        )
+        return train_sync_expert, (config.out / "faces", config.out / role, told), {}
+
+    return [job("loss", "first", 0), job("judge", "second", 1)]
+
+
+def readers_stage(config: FacesConfig) -> list[Job]:
+    """A lip reader that is a loss, and one of another seed that judges."""
+
+    def job(role: Role, seed: int) -> Job:
+        told = replace(config.reader, train=replace(config.reader.train, seed=seed))
+        return train_lip_reader, (config.out / "reading", config.out / f"reader_{role}", told), {}
+
+    return [job("loss", 0), job("judge", 1)]
+
+
+def ear_stage(config: FacesConfig) -> list[Job]:
+    """The ear, and the students that do not go on from another."""
+    whisper = config.root / "models" / "whisper-tiny.en"
+    noise = ambience_and_babble(config.root)
+    return [(pretrain_ear, (sounds(config), whisper, config.out / "ear", config.ear, noise), {})]
+
+
+def first_stage(config: FacesConfig) -> list[Job]:
+    """Students that go on from no other: on vertices alone, without the ear, and the baseline."""
+    faces, out = config.out / "faces", config.out / "students"
+    return [
+        (train_student, (faces, out / "first", None, config.first), {"ear": config.out / "ear"}),
+        (train_student, (faces, out / "without_ear", None, config.first), {}),
+        (train_autoregressive, (faces, out / "autoregressive", config.baseline), {}),
+    ]
+
+
+def students_stage(config: FacesConfig) -> list[Job]:
+    """The students that go on from the first one, and the one that hears noise."""
+    faces, out = config.out / "faces", config.out / "students"
+    first = {"initial": out / "first"}
+    jobs: list[Job] = [
+        (train_student, (faces, out / name, config.out / "loss", told), first)
+        for name, told in config.students.items()
+    ]
+    robust = replace(config.students[ROBUST_AS], train=config.robust)
+    noisy = {**first, "noise": ambience_and_babble(config.root)}
+    return [*jobs, (train_student, (faces, out / "robust", config.out / "loss", robust), noisy)]
+
+
+def measure_stage(config: FacesConfig) -> list[Job]:
+    """Every student with the controls, its readability, and how noise harms it.
+
+    The validation split chooses among the balanced students; the test split is only reported.
+    """
+    out = config.out
+    named = {folder.name: folder for folder in sorted((out / "students").iterdir())}
+    reader = out / "reader_judge" / "best.safetensors"
+    jobs: list[Job] = []
+    for corpus in CORPORA:
+        prepared = out / corpus
+        for split in ("valid", "test"):
+            to, on = out / "measured" / corpus / split, {"split": split}
+            read = on | {"hypotheses": to / "hypotheses.jsonl"}
+            faces, texts = to / "faces.json", to / "readability.json"
+            jobs += [
+                (_kept, (faces, compare_students, named, out / "judge", prepared), on),
+                (_kept, (texts, evaluate_readability, named, reader, prepared), read),
+            ]
+        heard = {name: named[name] for name in (ROBUST_AS, "robust")}
+        told = {"noise_types": NOISES, "snrs_db": SNRS_DB}
+        noise = ambience_and_babble(config.root)
+        jobs.append((_kept, (to / "noise.json", error_against_noise, heard, prepared, noise), told))
+        for role in ("loss", "judge"):
+            curve, found = to / f"calibration_{role}.json", to / f"expert_{role}.json"
+            as_role = {"role": role}
+            jobs += [
+                (_kept, (curve, calibration_curve, out / role, prepared), as_role),
+                (_kept, (found, evaluate_sync_expert, out / role, prepared), as_role),
+            ]
+    return jobs
+
+
+def _kept(path: Path, measure: Callable[..., dict[str, Any]], *given: Any, **named: Any) -> None:
+    """Measure once, into a file that marks it as done."""
+    if not path.is_file():
+        write_json(path, measure(*given, **named))
+
+
+def _one(job: Job) -> None:
+    use_one_thread()
+    work, given, named = job
+    work(*given, **named)
+
+
+def run_jobs(jobs: list[Job], num_processes: int) -> None:
+    """Run jobs, some side by side, each in a fresh process with one thread."""
+    with ProcessPoolExecutor(
+        num_processes, get_context("spawn"), max_tasks_per_child=1
+    ) as processes:
+        for done in [processes.submit(_one, job) for job in jobs]:
+            done.result()
+
+
+def main(
+    stage: Annotated[Stage, tyro.conf.Positional] = "all",
+    config: Annotated[FacesConfig, tyro.conf.arg(name="")] = FacesConfig(),
+) -> None:
+    """Run the recipe, or one of its stages."""
+    stages = {
+        "experts": experts_stage,
+        "readers": readers_stage,
+        "ear": ear_stage,
+        "first": first_stage,
+        "students": students_stage,
+        "measure": measure_stage,
+    }
+    for name in STAGES if stage == "all" else (stage,):
+        print(f"== {name}", flush=True)
+        if name == "prepare":
+            prepare_stage(config)
+        elif name == "report":
+            for path in write_ablation(config.out, CORPORA):
+                print(path)
+        else:
+            run_jobs(stages[name](config), config.num_processes)
+
+
+if __name__ == "__main__":
+    run_command(main)

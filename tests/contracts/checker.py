@@ -39,7 +39,8 @@ LEVELS = {
             " learn2talk.readability"
             " learn2talk.export learn2talk.avatar"
             " learn2talk.sync_checks learn2talk.teacher learn2talk.closed_loop learn2talk.presets"
-            " learn2talk.closed_loop_report learn2talk.stages",
+            " learn2talk.closed_loop_report learn2talk.stages"
+            " learn2talk.ablation learn2talk.ablation_pictures",
             "avsr.command_line avsr.cli learn2talk.cli",
         )
     )
