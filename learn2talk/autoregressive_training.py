@@ -21,7 +21,12 @@ from avsr.training.loop import TrainConfig, make_accelerator, train
 from avsr.training.run_folder import provenance, write_run_info
 from avsr.training.seed import seed_everything
 from learn2talk.data.hearing import HearingConfig, load_encoder, noise_mixer
-from learn2talk.data.motion import MotionAugment, MotionClips, collate_motion, mean_template
+from learn2talk.data.motion import (
+    MotionAugment,
+    MotionClips,
+    collate_motion,
+    mean_template,
+)
 from learn2talk.data.styles import SpeakerStyles, StyleTraining
 from learn2talk.files import save_student
 from learn2talk.losses import vertex_loss
@@ -29,6 +34,7 @@ from learn2talk.models.autoregressive import AutoregressiveConfig, Autoregressiv
 from learn2talk.schema import MotionBatch
 from learn2talk.training import (
     check_counted,
+    check_share,
     moved_by,
     noise_facts,
     origin_of,
@@ -54,6 +60,8 @@ class AutoregressiveTrainConfig:
         )
     )
     augment: MotionAugment = field(default_factory=MotionAugment)
+    silence_share: float = 0.1
+    """Of the training clips that get a stretch of silence, with a mouth at rest; 0: none."""
     hearing: HearingConfig = field(default_factory=HearingConfig)
     """A pretrained speech encoder in place of log-mel features; how loud noise is, if given."""
     styles: StyleTraining = field(default_factory=StyleTraining)
@@ -61,6 +69,7 @@ class AutoregressiveTrainConfig:
 
     def __post_init__(self) -> None:
         check_counted(self.model.num_styles, self.model.speech_encoder)
+        check_share(self.silence_share)
 
 
 def roll_out_loss(model: nn.Module, batch: MotionBatch, styles: SpeakerStyles | None) -> LossSum:
@@ -106,7 +115,13 @@ def train_autoregressive(
         waveforms=encoder is not None,
     )
     mixer = noise_mixer(noise, config.hearing)
-    clips = read("train", augment=config.augment, seed=config.train.seed, mix_noise=mixer)
+    clips = read(
+        "train",
+        augment=config.augment,
+        seed=config.train.seed,
+        mix_noise=mixer,
+        silence_share=config.silence_share,
+    )
     valid = read("valid")
     template = mean_template([clips.templates[name] for name in speakers_of(clips)])
     lip_positions = np.searchsorted(clips.animated_ids, template.lip_ids)

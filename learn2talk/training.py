@@ -126,6 +126,8 @@ class StudentTrainConfig:
     balance: Balance = "fixed"
     """How sync and lip-reading loss stand beside the vertex losses: by their weights, or with these
     as shares of the vertex losses' gradient at the output (see `learn2talk.balance`)."""
+    silence_share: float = 0.1
+    """Of the training clips that get a stretch of silence, with a mouth at rest; 0: none."""
     hearing: HearingConfig = field(default_factory=HearingConfig)
     """A pretrained speech encoder in place of log-mel features; how loud noise is, if given."""
     styles: StyleTraining = field(default_factory=StyleTraining)
@@ -145,6 +147,13 @@ class StudentTrainConfig:
         if self.balance not in BALANCES:
             raise ValueError(f"balance {self.balance!r} is not one of {', '.join(BALANCES)}")
         check_counted(self.model.num_styles, self.model.speech_encoder)
+        check_share(self.silence_share)
+
+
+def check_share(silence_share: float) -> None:
+    """Refuse a share of silence outside [0, 1]."""
+    if not 0.0 <= silence_share <= 1.0:
+        raise ValueError(f"silence_share is {silence_share}; give a share in [0, 1], 0 for none")
 
 
 def check_counted(num_styles: int, speech_encoder: str | None) -> None:
@@ -179,6 +188,8 @@ def config_facts(config: StudentTrainConfig | SyncTrainConfig) -> dict[str, Any]
     for name in NAMED_LATER:
         if name in facts and getattr(config, name) == getattr(plain, name):
             del facts[name]
+    if facts.get("silence_share") == 0.0:  # runs of before had none
+        del facts["silence_share"]
     for name in ("num_styles", "speech_encoder"):  # see check_counted: at their defaults
         facts["model"].pop(name, None)
     return facts
@@ -500,6 +511,7 @@ def train_student(
         seed=config.train.seed,
         mouth_crops=reader is not None,
         mix_noise=mixer,
+        silence_share=config.silence_share,
     )
     valid = read("valid")
     template = mean_template([clips.templates[name] for name in speakers_of(clips)])

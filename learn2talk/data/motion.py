@@ -32,6 +32,8 @@ from avsr.data.manifest import (
     load_prepared,
 )
 from avsr.units import FEATURES_PER_FRAME
+from learn2talk.data.motion_clip import MotionClip, in_16_bit
+from learn2talk.data.silence import with_silence
 from learn2talk.schema import FaceTemplate, MotionBatch
 
 if TYPE_CHECKING:
@@ -50,7 +52,6 @@ COLUMNS = (
 )
 ANIMATED_REGION = "lower_face"
 LIPS_AGREE_MM = 1.0  # the lips column and the vertices come from one tracking
-FULL_SCALE = 32768.0  # of the 16-bit samples in which waveforms wait
 Part = Literal["all", "first", "second"]
 
 
@@ -70,50 +71,6 @@ class MotionAugment:
     def __post_init__(self) -> None:
         if not 0.0 <= self.stretch < 1.0 or self.gain_db < 0 or self.lip_noise_mm < 0:
             raise ValueError(f"stretch must be in [0, 1), gain and noise at least 0: {self}")
-
-
-@dataclass(frozen=True, eq=False)
-class MotionClip:
-    """One utterance: sound features, the face's motion and when what is said."""
-
-    utterance_id: str
-    speaker_id: str
-    features: NDArray[np.float32]  # (4 T, F) natural-log mel
-    lips: NDArray[np.float32]  # (T, 40, 3) mm
-    neutral_lips: NDArray[np.float32]  # (40, 3) mm
-    displacement: NDArray[np.float32]  # (T, R, 3) mm, animated vertices minus template
-    tracked: NDArray[np.bool_]  # (T,) True = a really tracked frame
-    words: tuple[tuple[str, float, float], ...]  # word, start_s, end_s
-    phones: tuple[tuple[str, float, float], ...]  # phone, start_s, end_s; empty where unknown
-    draw: int = 0  # seed of this example's random draws
-    mouth_crops: NDArray[np.uint8] | None = None  # (T, 88, 88), only in examples that need them
-    waveform: NDArray[np.int16] | None = None  # (S,), where a student needs more than `features`
-    # What a student hears of an example where it is not `features`: log-mel with noise (4 T, F),
-    # or the samples (4 T, 160).
-    heard: NDArray[np.float32] | None = None
-
-    @property
-    def num_frames(self) -> int:
-        """Length in video frames, T."""
-        return len(self.lips)
-
-    @property
-    def sound(self) -> NDArray[np.float32]:
-        """The kept waveform (S,) in [-1, 1].
-
-        Raises:
-            ValueError: it was not kept.
-        """
-        if self.waveform is None:
-            raise ValueError(
-                f"utterance {self.utterance_id} was read without its waveform; read the clips with "
-                "waveforms=True"
-            )
-        return self.waveform.astype(np.float32) / np.float32(FULL_SCALE)
-
-    def student_features(self, num_mels: int | None) -> NDArray[np.float32]:
-        """What a student of `num_mels` hears of a clip of the corpus, without noise."""
-        return self.features if num_mels is not None else features_of(self.sound, None)
 
 
 def animated_ids(template: FaceTemplate) -> NDArray[np.int32]:
@@ -157,6 +114,7 @@ class MotionClips:
             memory but read anew for each example.
         waveforms: students hear the samples, through a pretrained encoder, not `features`.
         mix_noise: adds noise to what a student hears of an example; None: nothing is added.
+        silence_share: of the examples that end in silence, with a mouth at rest; 0: none.
 
     Raises:
         ValueError: no clip is left, a speaker has no template, or lips and vertices disagree.
@@ -175,7 +133,9 @@ class MotionClips:
         mouth_crops: bool = False,
         waveforms: bool = False,
         mix_noise: Mixer | None = None,
+        silence_share: float = 0.0,
     ) -> None:
+        self.silence_share = silence_share
         self.folder, self.split, self.augment, self.seed = folder, split, augment, seed
         self.num_mels, self.waveforms, self.mix_noise = num_mels, waveforms, mix_noise
         self.templates = load_templates(folder)
@@ -244,7 +204,12 @@ class MotionClips:
             clip = replace(clip, mouth_crops=crops)
         generator = generator_of(self.seed, epoch, clip.utterance_id)
         draw = int(generator.integers(2**31))
-        return changed(clip, self.augment, generator, draw, self._heard(clip, epoch))
+        example = changed(clip, self.augment, generator, draw, self._heard(clip, epoch))
+        # Its own draws, so that the rest is as it is without silence.
+        quiet = generator_of(self.seed, epoch, f"{clip.utterance_id}/silence")
+        if quiet.random() < self.silence_share:
+            example = with_silence(example, quiet, self.num_mels)
+        return example
 
     def _heard(self, clip: MotionClip, epoch: int) -> NDArray[np.float32] | None:
         """What a student hears before augmentation, where it is not the clip's features."""
@@ -259,12 +224,6 @@ class MotionClips:
             except ValueError as error:
                 raise ValueError(f"utterance {clip.utterance_id}: {error}") from error
         return sound if self.waveforms else features_of(sound, self.num_mels)
-
-
-def in_16_bit(waveform: NDArray) -> NDArray[np.int16]:
-    """A waveform (S,) in [-1, 1] as 16-bit samples: exact for sound that was recorded so."""
-    scaled = np.rint(np.asarray(waveform, dtype=np.float64) * FULL_SCALE)
-    return scaled.clip(-FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
 
 
 def half_of(utterance_id: str) -> Part:

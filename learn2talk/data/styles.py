@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from learn2talk.data.motion import MotionClip
+from learn2talk.data.motion_clip import MotionClip
 from learn2talk.models.styles import NUM_STATISTICS, Style, style_statistics
 
 AVERAGE = "average"  # what nobody may be called

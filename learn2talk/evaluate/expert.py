@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from avsr.metrics import roc_auc
 from avsr.training.run_folder import provenance
 from avsr.units import VIDEO_FPS
-from learn2talk.data.motion import MotionClip, MotionClips
+from learn2talk.data.motion import MotionClips
+from learn2talk.data.motion_clip import MotionClip
 from learn2talk.files import load_sync_expert
 from learn2talk.metrics import ShiftedWindows, SyncScore, shifted_windows, sync_score
 from learn2talk.models.sync_expert import Role, SyncNet3D

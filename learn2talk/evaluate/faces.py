@@ -16,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 
 from avsr.data.manifest import decode_array, decode_vertices, load_prepared
-from learn2talk.data.motion import MotionClip, load_templates
+from learn2talk.data.motion import load_templates
+from learn2talk.data.motion_clip import MotionClip
 from learn2talk.files import TrainedStudent
 from learn2talk.metrics import lip_gap_mm, unique_ids
 from learn2talk.schema import FaceTemplate

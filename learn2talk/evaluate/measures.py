@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from learn2talk.data.motion import MotionClip
+from learn2talk.data.motion_clip import MotionClip
 from learn2talk.evaluate.expert import FPS, Embedded
 from learn2talk.evaluate.faces import Measured, Truth
 from learn2talk.metrics import (

@@ -17,7 +17,8 @@ from avsr.data.mixtures import build_mixture_manifest, render_mixture
 from avsr.data.noise_bank import NoiseBank, NoiseConfig, check_disjoint
 from avsr.training.run_folder import provenance
 from learn2talk.animate import displacement_of
-from learn2talk.data.motion import MotionClip, MotionClips
+from learn2talk.data.motion import MotionClips
+from learn2talk.data.motion_clip import MotionClip
 from learn2talk.files import TrainedStudent, load_student
 from learn2talk.metrics import mean_vertex_errors_mm
 from learn2talk.metrics.pooling import difference, draw_clusters, mean, pooled_interval

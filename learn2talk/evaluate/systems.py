@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from learn2talk.data.motion import MotionClip
+from learn2talk.data.motion_clip import MotionClip
 from learn2talk.evaluate.expert import FPS, embed, offset_figures, score_clip
 from learn2talk.evaluate.faces import Measured, Truth
 from learn2talk.evaluate.measures import (
