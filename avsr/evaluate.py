@@ -64,6 +64,8 @@ class VisualInputs:
     """Where lips that were not tracked come from."""
 
     generate: LipGenerator | None = None  # needed by the generated_* sources
+    # Takes the place of ``generate`` for generated_from_noisy: it may be made for noise.
+    generate_from_noisy: LipGenerator | None = None
     still_lips: Mapping[str, np.ndarray] | None = None  # speaker id to (P, 3) mm, for "still"
     other_audio: Mapping[str, np.ndarray] | None = None  # utterance id to another's clean audio
 
@@ -248,7 +250,8 @@ class _UtteranceDecoder:
         if source == "generated_from_clean":
             return self.inputs.generate([self.clean])
         if source == "generated_from_noisy":
-            return self.inputs.generate([w.astype(np.float32) for w in self.waveforms])
+            made_for_noise = self.inputs.generate_from_noisy or self.inputs.generate
+            return made_for_noise([w.astype(np.float32) for w in self.waveforms])
         if self.inputs.other_audio is None or name not in self.inputs.other_audio:
             raise ValueError(f"utterance {name}: no other utterance's audio was given")
         return self.inputs.generate([self.inputs.other_audio[name]])

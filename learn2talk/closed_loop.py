@@ -87,6 +87,7 @@ VISUAL_SOURCES = (
     "generated_from_other",
     "still",
 )
+ROBUST = "student_robust"  # folder of the student for noisy sound
 SYSTEMS = ("audio", "video", "audio_visual")
 FUSED = ("pretrain", "audio_visual")  # trained on all streams
 OWN_STREAM = {"audio": ("audio",), "video": ("crops",)}
@@ -108,6 +109,9 @@ class ClosedLoopConfig:
     visual_sources: tuple[str, ...] = VISUAL_SOURCES  # what "audio_visual" is decoded with
     sync: SyncTrainConfig = field(default_factory=SyncTrainConfig)
     student: StudentTrainConfig = field(default_factory=StudentTrainConfig)
+    # How a second student goes on from the first, hearing noise at the levels of
+    # ``student.hearing``: it makes the lips that come from noisy sound. None: the first makes them.
+    robust: TrainConfig | None = None
     # Two phases. The first is one network for every stream, changed strongly; both recognisers go
     # on from it, with the same light changes: the audio-visual one, and the baseline on sound
     # alone. So neither rival has more design, data or schedule than the other. (Sound alone as the
@@ -220,8 +224,16 @@ class ClosedLoopConfig:
         return settings[system]
 
 
-def train_motion(prepared: Path, run: Path, config: ClosedLoopConfig) -> dict[str, Any]:
-    """Train both sync experts and the student, and measure them once on the test split."""
+def train_motion(
+    prepared: Path, run: Path, config: ClosedLoopConfig, noise: NoiseConfig | None = None
+) -> dict[str, Any]:
+    """Train both sync experts and the students, and measure them once on the test split.
+
+    Raises:
+        ValueError: a student for noise is asked for and there is no noise; what training refuses.
+    """
+    if config.robust is not None and noise is None:
+        raise ValueError("loop.robust trains a student on noise; give the noise of the recipe")
     out = run / "motion.json"
     accelerator = make_accelerator(config.student.train)
     if accelerator.is_main_process:
@@ -230,6 +242,8 @@ def train_motion(prepared: Path, run: Path, config: ClosedLoopConfig) -> dict[st
             "student": config_facts(config.student),
             "corpus_sha256": sha256_file(prepared / "corpus.json"),
         }
+        if config.robust is not None:  # absent where it is off, as in the runs from before
+            facts["robust"] = asdict(config.robust)
         same_run(run / "motion.config.json", facts, "sync experts and student")
     if out.exists():
         return dict(read_json(out))
@@ -242,12 +256,18 @@ def train_motion(prepared: Path, run: Path, config: ClosedLoopConfig) -> dict[st
     train_sync_expert(prepared, run / "loss", expert_config("loss", "first", 0))
     train_sync_expert(prepared, run / "judge", expert_config("judge", "second", 1))
     train_student(prepared, run / "student", run / "loss", config.student)
+    if config.robust is not None:
+        told = replace(config.student, train=config.robust)
+        first = run / "student"
+        train_student(prepared, run / ROBUST, run / "loss", told, initial=first, noise=noise)
     if accelerator.is_main_process:
         figures = {
             "sync_loss": evaluate_sync_expert(run / "loss", prepared, role="loss"),
             "sync_judge": evaluate_sync_expert(run / "judge", prepared, role="judge"),
             "student": evaluate_student(run / "student", run / "judge", prepared),
         }
+        if config.robust is not None:
+            figures[ROBUST] = evaluate_student(run / ROBUST, run / "judge", prepared)
         write_json(out, figures)
     accelerator.wait_for_everyone()
     return dict(read_json(out))
@@ -353,11 +373,15 @@ class GeneratedLips:
         student: folder of the student.
         share: how often generated lips replace the tracked ones.
         noisy_share: of these, how often they come from the sound that is heard beside them.
+        robust: folder of the student that makes these; None: the same student.
     """
 
-    def __init__(self, student: Path, share: float, noisy_share: float) -> None:
+    def __init__(
+        self, student: Path, share: float, noisy_share: float, robust: Path | None = None
+    ) -> None:
         self.share, self.noisy_share = share, noisy_share
         self.student = load_student(student)
+        self.robust = self.student if robust is None else load_student(robust)
 
     def __call__(
         self,
@@ -370,7 +394,7 @@ class GeneratedLips:
         if rng.random() >= self.share:
             return tracked
         if heard is not None and rng.random() < self.noisy_share:
-            return generate_lips(self.student, [heard])[0]
+            return generate_lips(self.robust, [heard])[0]
         return generate_lips(self.student, [clean])[0]
 
 
@@ -418,7 +442,12 @@ def train_system(
 
     lips = None
     if name in FUSED and config.generated_lips_share > 0:
-        lips = GeneratedLips(run / "student", config.generated_lips_share, config.noisy_lips_share)
+        lips = GeneratedLips(
+            run / "student",
+            config.generated_lips_share,
+            config.noisy_lips_share,
+            None if config.robust is None else run / ROBUST,
+        )
     examples = TrainingDataset(
         rows,
         encode=tokenizer.encode,
@@ -524,17 +553,18 @@ def mixture_manifest(
     return manifest
 
 
-def _generator(run: Path, config: ClosedLoopConfig) -> LipGenerator | None:
-    if not config.uses_student:
+def _generator(folder: Path, is_used: bool) -> LipGenerator | None:
+    if not is_used:
         return None
-    student = load_student(run / "student")
+    student = load_student(folder)
     return lambda waveforms: generate_lips(student, waveforms)
 
 
 def _student_facts(run: Path, config: ClosedLoopConfig) -> dict[str, str]:
     if not config.uses_student:
         return {}
-    return {"student_sha256": sha256_file(run / "student" / "student.safetensors")}
+    names = ("student",) if config.robust is None else ("student", ROBUST)
+    return {f"{name}_sha256": sha256_file(run / name / "student.safetensors") for name in names}
 
 
 def decode(
@@ -559,7 +589,10 @@ def decode(
     templates = load_face_templates(prepared)
     ids = np.concatenate([templates.regions["lips_outer"], templates.regions["lips_inner"]])
     inputs = VisualInputs(
-        generate=_generator(run, config),
+        generate=_generator(run / "student", config.uses_student),
+        generate_from_noisy=_generator(
+            run / ROBUST, config.uses_student and config.robust is not None
+        ),
         still_lips={name: neutral[ids] for name, neutral in templates.templates.items()},
         other_audio=another_audio(rows) if config.uses_student else None,
     )

@@ -106,7 +106,7 @@ def _work(stage: Stage, recipe: Recipe) -> None:
 
     def work() -> None:
         if stage == "motion":
-            train_motion(recipe.prepared, recipe.out, recipe.loop)
+            train_motion(recipe.prepared, recipe.out, recipe.loop, noise)
         elif stage == "language_model":
             train_texts(recipe.prepared, recipe.out, recipe.loop)
         elif stage == "decode":

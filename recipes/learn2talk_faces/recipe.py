@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import tyro
-from learn2talk.ablation import write_ablation
 
 from avsr.command_line import run_command
 from avsr.corpora.grid import prepare
@@ -31,6 +30,7 @@ from avsr.files import write_json
 from avsr.models.recognizer import RecognizerConfig
 from avsr.training.command import default_num_processes, use_one_thread
 from avsr.training.loop import TrainConfig
+from learn2talk.ablation import write_ablation
 from learn2talk.autoregressive_training import AutoregressiveTrainConfig, train_autoregressive
 from learn2talk.corpora.drawn import draw_mouths
 from learn2talk.corpora.joined import join_corpora

@@ -188,6 +188,21 @@ def test_noisy_audio_moves_other_lips_than_clean_audio(found: list[Hypothesis]) 
     assert texts("generated_from_noisy", None) == clean
 
 
+def test_a_generator_made_for_noise_is_asked_for_noisy_sound_alone(
+    test_rows: Any, mixtures: Any, bank: Any, system: Any, inputs: Any, tmp_path: Path
+) -> None:
+    asked: list[int] = []
+
+    def for_noise(waveforms: list[np.ndarray]) -> list[np.ndarray]:
+        asked.append(len(waveforms))
+        return generate(waveforms)
+
+    both = replace(inputs, generate_from_noisy=for_noise)
+    decode_split(test_rows, mixtures, bank, [system], both, tmp_path)
+    assert len(asked) == len(test_rows)  # once an utterance, with all its mixtures
+    assert sum(asked) == len({(m.utterance_id, m.noise_type, m.snr_db, m.seed) for m in mixtures})
+
+
 def test_mismatched_audio_has_another_text(test_rows: Any) -> None:
     chosen = another_audio(test_rows)
     by_audio = {row["audio"]: row["text"] for row in test_rows}

@@ -23,6 +23,7 @@ from avsr.training.loop import TrainConfig
 from avsr.training.recognizer import is_trained, save_recognizer
 from learn2talk import closed_loop, closed_loop_report
 from learn2talk.closed_loop import (
+    ROBUST,
     VISUAL_SOURCES,
     ClosedLoopConfig,
     GeneratedLips,
@@ -30,12 +31,17 @@ from learn2talk.closed_loop import (
     decode,
     make_tokenizer,
     mixture_manifest,
+    train_motion,
     train_system,
     train_texts,
 )
 from learn2talk.closed_loop_report import _files_of, _films, _label, _noise_files
+from learn2talk.files import load_student
+from learn2talk.models.student import StudentConfig
+from learn2talk.models.sync_expert import SyncExpertConfig
 from learn2talk.schema import Motion
 from learn2talk.stages import stages_of
+from learn2talk.training import StudentTrainConfig, SyncTrainConfig
 
 from .conftest import tiny_template
 
@@ -115,6 +121,38 @@ def test_generated_lips_follow_the_sound_that_is_heard(monkeypatch: pytest.Monke
     assert 70 < noisy < 130
     none = GeneratedLips(Path("student"), 1.0, 0.0)
     assert none(tracked, clean, heard, rng) == 7
+
+
+def test_the_student_for_noise_makes_the_lips_of_noisy_sound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(closed_loop, "load_student", lambda folder: folder.name)
+    monkeypatch.setattr(closed_loop, "generate_lips", lambda student, sounds: [student])
+    rng, tracked = np.random.default_rng(0), np.zeros((3, 40, 3), np.float32)
+    lips = GeneratedLips(Path("plain"), 1.0, 1.0, Path("robust"))
+    assert lips(tracked, np.zeros(7), np.ones(7), rng) == "robust"
+    assert lips(tracked, np.zeros(7), None, rng) == "plain"
+
+
+@pytest.mark.slow
+def test_the_student_for_noise_goes_on_from_the_first(
+    tiny_corpus: Path, tmp_path: Path, noise: NoiseConfig
+) -> None:
+    few = TrainConfig(max_updates=2, warmup_updates=1, validate_every=2, max_frames=200)
+    config = ClosedLoopConfig(
+        sync=SyncTrainConfig(model=SyncExpertConfig(width=16, embedding=8), train=few),
+        student=StudentTrainConfig(
+            model=StudentConfig(width=16, layers=1, heads=2, feedforward=16), train=few
+        ),
+        robust=few,
+    )
+    with pytest.raises(ValueError, match="give the noise of the recipe"):
+        train_motion(tiny_corpus, tmp_path, config)
+    figures = train_motion(tiny_corpus, tmp_path, config, noise)
+    first, robust = load_student(tmp_path / "student"), load_student(tmp_path / ROBUST)
+    assert robust.provenance["initial_sha256"] == first.provenance["student_sha256"]
+    assert robust.provenance["noise_types"] == ["white", "pink"]
+    assert figures[ROBUST]["student_sha256"] == robust.provenance["student_sha256"]
 
 
 def test_validation_mixtures_are_made_when_asked_for(tiny_corpus: Path, noise: NoiseConfig) -> None:
