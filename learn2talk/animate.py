@@ -1,6 +1,6 @@
 """Speech in, a moving face out: arrays, a film with sound, and the files of `FORMATS`.
 
-The module can be called itself: `learn2talk.animate("speech.wav", "runs/student")`.
+The module can be called itself: `learn2talk.animate("speech.wav")`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from avsr.data.dataset import features_of
 from avsr.files import read_audio, sha256_file, write_video
 from avsr.units import SAMPLES_PER_FRAME, VIDEO_FPS
 from learn2talk.data.styles import AVERAGE
+from learn2talk.default_student import default_student
 from learn2talk.export.arkit import ArkitCurves, solve_arkit
 from learn2talk.export.curves import write_arkit_json, write_live_link_csv
 from learn2talk.export.gltf import write_glb
@@ -153,7 +154,7 @@ def generate_lips(
 
 def animate(
     audio: Path | str | NDArray,
-    student: Path | str | TrainedStudent,
+    student: Path | str | TrainedStudent | None = None,
     template: FaceTemplate | None = None,
     style: str | Motion | None = None,
 ) -> Motion:
@@ -161,7 +162,8 @@ def animate(
 
     Args:
         audio: sound or video file (any rate, any channels), or float (S,) at 16 kHz in [-1, 1].
-        student: folder of a trained student, or what `load_student` made of it.
+        student: folder of a trained student, or what `load_student` made of it; None takes the one
+            that comes with the package.
         template: neutral face to move, of the student's topology; None takes the student's own.
         style: a known speaker, "average", or a motion to take the style from; see `style_of`.
 
@@ -172,7 +174,10 @@ def animate(
         ValueError: the sound cannot be read or is shorter than a frame, the folder holds no
             student, the template has another topology, or the student lacks the style.
     """
-    trained = student if isinstance(student, TrainedStudent) else load_student(student)
+    if isinstance(student, TrainedStudent):
+        trained = student
+    else:
+        trained = load_student(default_student() if student is None else student)
     face = trained.face_of(template)
     if isinstance(audio, (str, Path)):
         waveform = _checked_waveform(read_audio(audio), str(audio))
@@ -186,7 +191,7 @@ def animate(
 
 def animate_file(
     audio: Path,
-    student: Path,
+    student: Path | None,
     outs: Sequence[Path],
     *,
     template: FaceTemplate | None = None,
@@ -198,7 +203,7 @@ def animate_file(
 
     Args:
         audio: sound or video file.
-        student: folder of a trained student.
+        student: folder of a trained student; None takes the one that comes with the package.
         outs: files to write, each in the form that its ending names in `FORMATS`.
         template: as in `animate`.
         style: a known speaker, "average", or a motion file (`.npz`) to take the style from.
@@ -217,7 +222,7 @@ def animate_file(
             raise ValueError(f"{out}: unknown ending {out.suffix!r}; give {known}")
     if size < 2 or size % 2:
         raise ValueError(f"film size is {size} pixels; H.264 needs an even number, 512 is usual")
-    trained = load_student(student)
+    trained = load_student(default_student() if student is None else student)
     waveform = _checked_waveform(read_audio(audio), str(audio))
     given: str | Motion | None = style
     if style is not None and Path(style).suffix == ".npz":
@@ -316,7 +321,7 @@ class _CallableModule(ModuleType):
     def __call__(
         self,
         audio: Path | str | NDArray,
-        student: Path | str | TrainedStudent,
+        student: Path | str | TrainedStudent | None = None,
         template: FaceTemplate | None = None,
         style: str | Motion | None = None,
     ) -> Motion:

@@ -212,8 +212,8 @@ def evaluate(
 
 def animate(
     audio: Positional[Path],
-    student: Path,
     out: Annotated[tuple[Path, ...], arg(metavar="FILE [FILE ...]")],
+    student: Path | None = None,
     template: Path | None = None,
     style: str | None = None,
     size: int = 512,
@@ -222,7 +222,7 @@ def animate(
 
     Args:
         audio: sound or video file, any rate.
-        student: folder of a trained student.
+        student: folder of a trained student; without it the one that comes with the package.
         out: what to write, by its ending: .mp4 film with sound, .npz motion in millimetres, .glb
             glTF mesh with morph targets (no sound), .csv ARKit curves as Live Link Face writes
             them, .json ARKit curves.

@@ -23,7 +23,8 @@ LEVELS = {
             "avsr.models avsr.losses avsr.metrics avsr.decode"
             " learn2talk.models learn2talk.losses learn2talk.balance learn2talk.metrics",
             "avsr.files avsr.weights avsr.tracking avsr.face_tracks"
-            " learn2talk.files learn2talk.mouth_files learn2talk.fitting learn2talk.lip_reading"
+            " learn2talk.files learn2talk.default_student learn2talk.mouth_files learn2talk.fitting"
+            " learn2talk.lip_reading"
             " learn2talk.mesh_files learn2talk.plain_pickles learn2talk.region_files"
             " learn2talk.topology_regions learn2talk.topologies",
             "avsr.corpora avsr.data avsr.pretrained learn2talk.corpora learn2talk.data",
