@@ -1,4 +1,4 @@
-"""Training of lip readers: recognisers of mouth crops alone, real and drawn ones together.
+"""Training of lip readers: recognisers that read mouths, real and drawn ones together.
 
 One is the loss of a student (LipReadNet), another, of another seed, judges how readable faces are.
 Both should see real mouths and drawn ones (`learn2talk.corpora.drawn`): features of the two can
@@ -26,6 +26,7 @@ from avsr.training.recognizer import (
 )
 
 CROPS: tuple[Stream, ...] = ("crops",)
+SOUND: tuple[Stream, ...] = ("audio",)
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class LipReaderConfig:
     model: RecognizerConfig = field(
         default_factory=lambda: RecognizerConfig(vocabulary_size=2, width=128, fused_layers=3)
     )
-    """Shape of the network; its streams are the mouth crops alone."""
+    """Shape of the network; training decides its streams, and validation gives mouths alone."""
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig(
             max_updates=1500,
@@ -48,12 +49,17 @@ class LipReaderConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     frame_weight: float = 0.3
     """Of the frame loss against word times beside CTC, where a corpus has them; 0: CTC alone."""
+    heard_share: float = 0.5
+    """Of the training examples, how many come with their sound, half of these without the mouth.
+    Words are learned from sound in minutes, and lips then find them; 0: mouths alone, no sound."""
     vocabulary_size: int = 160
     """SentencePiece pieces wished for; the tokenizer decides."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.frame_weight < float("inf"):
             raise ValueError(f"frame_weight {self.frame_weight} must be 0 (off) or more")
+        if not 0.0 <= self.heard_share < 1.0:
+            raise ValueError(f"heard_share {self.heard_share} must be in [0, 1)")
 
 
 def train_lip_reader(
@@ -81,11 +87,15 @@ def train_lip_reader(
     accelerator = make_accelerator(config.train, cpu=cpu)
     rows, valid = load_prepared(prepared, "train"), load_prepared(prepared, "valid")
     tokenizer = Tokenizer(train_tokenizer(rows["text"], config.vocabulary_size))
-    shape = replace(config.model, streams=CROPS)
+    share = config.heard_share
+    mix: list[tuple[tuple[Stream, ...], float]] = [(CROPS, 1.0 - share)]
+    if share > 0:
+        mix += [(SOUND, share / 2), (SOUND + CROPS, share / 2)]
+    shape = replace(config.model, streams=SOUND + CROPS if share > 0 else CROPS)
     examples = TrainingDataset(
         rows,
         encode=tokenizer.encode,
-        stream_mix=[(CROPS, 1.0)],
+        stream_mix=mix,
         mix_noise=None,
         augment=config.augment,
         num_mels=shape.num_mels,
