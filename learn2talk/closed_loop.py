@@ -109,9 +109,12 @@ class ClosedLoopConfig:
     visual_sources: tuple[str, ...] = VISUAL_SOURCES  # what "audio_visual" is decoded with
     sync: SyncTrainConfig = field(default_factory=SyncTrainConfig)
     student: StudentTrainConfig = field(default_factory=StudentTrainConfig)
-    # How a second student goes on from the first, hearing noise at the levels of
-    # ``student.hearing``: it makes the lips that come from noisy sound. None: the first makes them.
-    robust: TrainConfig | None = None
+    # A second student goes on from the first, hearing noise at the levels of ``student.hearing``:
+    # it makes the lips that come from noisy sound. False: the first one makes them too.
+    robust: bool = False
+    robust_training: TrainConfig = field(
+        default_factory=lambda: TrainConfig(max_updates=400, max_frames=600, validate_every=100)
+    )
     # Two phases. The first is one network for every stream, changed strongly; both recognisers go
     # on from it, with the same light changes: the audio-visual one, and the baseline on sound
     # alone. So neither rival has more design, data or schedule than the other. (Sound alone as the
@@ -232,7 +235,7 @@ def train_motion(
     Raises:
         ValueError: a student for noise is asked for and there is no noise; what training refuses.
     """
-    if config.robust is not None and noise is None:
+    if config.robust and noise is None:
         raise ValueError("loop.robust trains a student on noise; give the noise of the recipe")
     out = run / "motion.json"
     accelerator = make_accelerator(config.student.train)
@@ -242,8 +245,8 @@ def train_motion(
             "student": config_facts(config.student),
             "corpus_sha256": sha256_file(prepared / "corpus.json"),
         }
-        if config.robust is not None:  # absent where it is off, as in the runs from before
-            facts["robust"] = asdict(config.robust)
+        if config.robust:  # absent where it is off, as in the runs from before
+            facts["robust"] = asdict(config.robust_training)
         same_run(run / "motion.config.json", facts, "sync experts and student")
     if out.exists():
         return dict(read_json(out))
@@ -256,8 +259,8 @@ def train_motion(
     train_sync_expert(prepared, run / "loss", expert_config("loss", "first", 0))
     train_sync_expert(prepared, run / "judge", expert_config("judge", "second", 1))
     train_student(prepared, run / "student", run / "loss", config.student)
-    if config.robust is not None:
-        told = replace(config.student, train=config.robust)
+    if config.robust:
+        told = replace(config.student, train=config.robust_training)
         first = run / "student"
         train_student(prepared, run / ROBUST, run / "loss", told, initial=first, noise=noise)
     if accelerator.is_main_process:
@@ -266,7 +269,7 @@ def train_motion(
             "sync_judge": evaluate_sync_expert(run / "judge", prepared, role="judge"),
             "student": evaluate_student(run / "student", run / "judge", prepared),
         }
-        if config.robust is not None:
+        if config.robust:
             figures[ROBUST] = evaluate_student(run / ROBUST, run / "judge", prepared)
         write_json(out, figures)
     accelerator.wait_for_everyone()
@@ -446,7 +449,7 @@ def train_system(
             run / "student",
             config.generated_lips_share,
             config.noisy_lips_share,
-            None if config.robust is None else run / ROBUST,
+            run / ROBUST if config.robust else None,
         )
     examples = TrainingDataset(
         rows,
@@ -563,7 +566,7 @@ def _generator(folder: Path, is_used: bool) -> LipGenerator | None:
 def _student_facts(run: Path, config: ClosedLoopConfig) -> dict[str, str]:
     if not config.uses_student:
         return {}
-    names = ("student",) if config.robust is None else ("student", ROBUST)
+    names = ("student", ROBUST) if config.robust else ("student",)
     return {f"{name}_sha256": sha256_file(run / name / "student.safetensors") for name in names}
 
 
@@ -590,9 +593,7 @@ def decode(
     ids = np.concatenate([templates.regions["lips_outer"], templates.regions["lips_inner"]])
     inputs = VisualInputs(
         generate=_generator(run / "student", config.uses_student),
-        generate_from_noisy=_generator(
-            run / ROBUST, config.uses_student and config.robust is not None
-        ),
+        generate_from_noisy=_generator(run / ROBUST, config.uses_student and config.robust),
         still_lips={name: neutral[ids] for name, neutral in templates.templates.items()},
         other_audio=another_audio(rows) if config.uses_student else None,
     )

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -71,6 +73,45 @@ def stages_of(loop: ClosedLoopConfig) -> tuple[Stage, ...]:
     trained: Any = loop.trained
     texts: tuple[Stage, ...] = ("language_model",) if loop.uses_language_model else ()
     return ("prepare", *motion, *trained, *texts, "decode", "report")
+
+
+Job = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+"""Something to do in a process of its own: a function of a module, and what it is given."""
+
+
+def run_jobs(jobs: Sequence[Job], num_processes: int) -> None:
+    """Run jobs, some side by side, each in a fresh process with one thread.
+
+    Args:
+        jobs: their functions must be importable; results are what they leave on disk.
+        num_processes: how many at once.
+
+    Raises:
+        Exception: what the first job to fail raised; those that wait are not started.
+    """
+    with ProcessPoolExecutor(
+        num_processes, get_context("spawn"), max_tasks_per_child=1
+    ) as processes:
+        running = [processes.submit(_run_job, job) for job in jobs]
+        try:
+            for job in running:
+                job.result()
+        finally:
+            processes.shutdown(wait=True, cancel_futures=True)
+
+
+def _run_job(job: Job) -> None:
+    use_one_thread()
+    work, given, named = job
+    work(*given, **named)
+
+
+def measured_once(
+    path: Path, measure: Callable[..., dict[str, Any]], *given: Any, **named: Any
+) -> None:
+    """Write what a measurement gives as JSON; a file that is there stays."""
+    if not path.is_file():
+        write_json(path, measure(*given, **named))
 
 
 def add_seconds(run: Path, stage: str, seconds: float) -> None:

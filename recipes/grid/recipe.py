@@ -53,7 +53,7 @@ class GridConfig:
     """Processes of training, tracking and decoding; 0 chooses by GPUs or cores."""
     loop: ClosedLoopConfig = field(
         default_factory=lambda: ClosedLoopConfig(
-            robust=TrainConfig(max_updates=400, max_frames=600, validate_every=100),
+            robust=True,
             pretrain=_training(max_updates=1600, validate_every=200),
             audio=_training(max_updates=900, validate_every=100),
             audio_visual=_training(max_updates=900, validate_every=100),

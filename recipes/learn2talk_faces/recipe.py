@@ -13,22 +13,21 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import tyro
 
 from avsr.command_line import run_command
-from avsr.corpora.grid import prepare
+from avsr.corpora.folder import prepare as prepare_films
+from avsr.corpora.grid import prepare as prepare_grid
+from avsr.corpora.grid import text_of_code
 from avsr.corpora.speechocean762 import ambience_and_babble, speechocean_pool
 from avsr.data.manifest import is_prepared
-from avsr.files import write_json
+from avsr.files import write_atomically
 from avsr.models.recognizer import RecognizerConfig
-from avsr.training.command import default_num_processes, use_one_thread
+from avsr.training.command import default_num_processes
 from avsr.training.loop import TrainConfig
 from learn2talk.ablation import write_ablation
 from learn2talk.autoregressive_training import AutoregressiveTrainConfig, train_autoregressive
@@ -45,7 +44,15 @@ from learn2talk.lip_reader_training import LipReaderConfig, train_lip_reader
 from learn2talk.models.sync_expert import Role
 from learn2talk.pretraining import EarConfig, pretrain_ear
 from learn2talk.readability import evaluate_readability
+from learn2talk.stages import Job, measured_once, run_jobs
 from learn2talk.sync_checks import calibration_curve
+from learn2talk.teacher import MadeMouth, teacher_quality
+from learn2talk.teacher_training import (
+    PictureSyncConfig,
+    TalkingMouthTrainConfig,
+    train_picture_sync,
+    train_talking_mouth,
+)
 from learn2talk.training import (
     StudentTrainConfig,
     SyncTrainConfig,
@@ -54,10 +61,18 @@ from learn2talk.training import (
 )
 
 Stage = Literal[
-    "all", "prepare", "experts", "readers", "ear", "first", "students", "measure", "report"
+    "all",
+    "prepare",
+    "experts",
+    "readers",
+    "ear",
+    "first",
+    "students",
+    "teacher",
+    "measure",
+    "report",
 ]
 STAGES: tuple[Stage, ...] = get_args(Stage)[1:]
-Job = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 NOISES = ("babble_4", "coffee-shop")
 SNRS_DB = (-10.0, -5.0, 0.0, 5.0, 10.0)
 ROBUST_AS = "balanced_0.3"  # what the robust student is told, beside noise
@@ -127,6 +142,14 @@ class FacesConfig:
     """The student on vertices alone, from which the others go on."""
     further: TrainConfig = field(default_factory=lambda: _training(300, batches=1))
     """How each of the others goes on."""
+    picture_sync: PictureSyncConfig = field(
+        default_factory=lambda: PictureSyncConfig(train=_training(400, batches=1))
+    )
+    mouth: TalkingMouthTrainConfig = field(
+        default_factory=lambda: TalkingMouthTrainConfig(
+            train=replace(_training(600, batches=1), max_frames=240)
+        )
+    )
     robust: TrainConfig = field(default_factory=lambda: _training(600, batches=1))
     """How the student that hears noise goes on."""
     baseline: AutoregressiveTrainConfig = field(
@@ -203,7 +226,7 @@ def prepare_stage(config: FacesConfig) -> None:
     """Films to fitted heads, synthetic talkers, both together, and their mouths drawn."""
     grid, out = config.grid or config.out / "films", config.out
     if not is_prepared(grid):
-        prepare(
+        prepare_grid(
             config.root / "grid",
             grid,
             landmarker_model=config.root / "mediapipe_face" / "face_landmarker.task",
@@ -212,6 +235,14 @@ def prepare_stage(config: FacesConfig) -> None:
         )
     prepare_tracked(grid, out / "grid_head", num_processes=config.num_processes)
     join_corpora([out / "grid_head"], out / "grid", estimate_phones=True)
+    others = config.root / "grid" / "others"  # one clip each of two speakers whom nothing heard
+    with write_atomically(out / "others.tsv") as table:
+        texts = {path.name: text_of_code(path.stem) for path in sorted(others.glob("*.mpg"))}
+        lines = [f"{name}\t{text}\t{name[:-4]}\ttest" for name, text in texts.items()]
+        table.write_text("\n".join(["file\ttext\tspeaker\tsplit", *lines]) + "\n")
+    model = config.root / "mediapipe_face" / "face_landmarker.task"
+    prepare_films(others, out / "others.tsv", out / "others_films", landmarker_model=model)
+    prepare_tracked(out / "others_films", out / "others", num_processes=1)
     build(out / "synthetic", config.synthetic, num_processes=config.num_processes)
     join_corpora([out / "grid", out / "synthetic"], out / "faces")
     draw_mouths(out / "faces", out / "reading")
@@ -289,42 +320,38 @@ def measure_stage(config: FacesConfig) -> list[Job]:
             read = on | {"hypotheses": to / "hypotheses.jsonl"}
             faces, texts = to / "faces.json", to / "readability.json"
             jobs += [
-                (_kept, (faces, compare_students, named, out / "judge", prepared), on),
-                (_kept, (texts, evaluate_readability, named, reader, prepared), read),
+                (measured_once, (faces, compare_students, named, out / "judge", prepared), on),
+                (measured_once, (texts, evaluate_readability, named, reader, prepared), read),
             ]
         heard = {name: named[name] for name in (ROBUST_AS, "robust")}
         told = {"noise_types": NOISES, "snrs_db": SNRS_DB}
         noise = ambience_and_babble(config.root)
-        jobs.append((_kept, (to / "noise.json", error_against_noise, heard, prepared, noise), told))
+        jobs.append(
+            (measured_once, (to / "noise.json", error_against_noise, heard, prepared, noise), told)
+        )
         for role in ("loss", "judge"):
             curve, found = to / f"calibration_{role}.json", to / f"expert_{role}.json"
             as_role = {"role": role}
             jobs += [
-                (_kept, (curve, calibration_curve, out / role, prepared), as_role),
-                (_kept, (found, evaluate_sync_expert, out / role, prepared), as_role),
+                (measured_once, (curve, calibration_curve, out / role, prepared), as_role),
+                (measured_once, (found, evaluate_sync_expert, out / role, prepared), as_role),
             ]
+    on_others = out / "measured" / "others.json", error_against_noise, named, out / "others", noise
+    jobs.append((measured_once, on_others, {"noise_types": NOISES[:1], "snrs_db": (0.0,)}))
     return jobs
 
 
-def _kept(path: Path, measure: Callable[..., dict[str, Any]], *given: Any, **named: Any) -> None:
-    """Measure once, into a file that marks it as done."""
-    if not path.is_file():
-        write_json(path, measure(*given, **named))
+def teacher_stage(config: FacesConfig) -> list[Job]:
+    """Our own 2D talking mouth on real films, and what it is worth beside the films themselves."""
+    return [(_teacher, (config,), {})]
 
 
-def _one(job: Job) -> None:
-    use_one_thread()
-    work, given, named = job
-    work(*given, **named)
-
-
-def run_jobs(jobs: list[Job], num_processes: int) -> None:
-    """Run jobs, some side by side, each in a fresh process with one thread."""
-    with ProcessPoolExecutor(
-        num_processes, get_context("spawn"), max_tasks_per_child=1
-    ) as processes:
-        for done in [processes.submit(_one, job) for job in jobs]:
-            done.result()
+def _teacher(config: FacesConfig) -> None:
+    out, films = config.out, config.out / "grid"
+    train_picture_sync(films, out / "picture_sync", config.picture_sync)
+    train_talking_mouth(films, out / "talking_mouth", out / "picture_sync", config.mouth)
+    told = MadeMouth(out / "talking_mouth"), films, out / "reader_judge" / "best.safetensors"
+    measured_once(out / "measured" / "teacher.json", teacher_quality, *told)
 
 
 def main(
@@ -338,6 +365,7 @@ def main(
         "ear": ear_stage,
         "first": first_stage,
         "students": students_stage,
+        "teacher": teacher_stage,
         "measure": measure_stage,
     }
     for name in STAGES if stage == "all" else (stage,):

@@ -144,7 +144,8 @@ def test_the_student_for_noise_goes_on_from_the_first(
         student=StudentTrainConfig(
             model=StudentConfig(width=16, layers=1, heads=2, feedforward=16), train=few
         ),
-        robust=few,
+        robust=True,
+        robust_training=few,
     )
     with pytest.raises(ValueError, match="give the noise of the recipe"):
         train_motion(tiny_corpus, tmp_path, config)

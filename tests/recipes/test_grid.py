@@ -18,7 +18,14 @@ TINY = (
     "--loop.model.fused-layers 1 --loop.model.video-channels 8 8 8 --loop.noise-types coffee-shop "
 ).split() + [
     word
-    for part in ("sync.train", "student.train", "pretrain", "audio", "audio-visual")
+    for part in (
+        "sync.train",
+        "student.train",
+        "robust-training",
+        "pretrain",
+        "audio",
+        "audio-visual",
+    )
     for word in (f"--loop.{part}.max-updates", "2", f"--loop.{part}.validate-every", "2")
 ]
 
