@@ -60,6 +60,7 @@ def guarded(prog: str, run: Callable[[list[str]], Any], argv: Sequence[str] | No
     debug = DEBUG in words
     try:
         run([word for word in words if word != DEBUG])
+        leave_process_group()
     except KeyboardInterrupt:
         print("stopped; finished parts are kept, run the same command again", file=sys.stderr)
         raise SystemExit(130) from None
@@ -70,6 +71,16 @@ def guarded(prog: str, run: Callable[[list[str]], Any], argv: Sequence[str] | No
         line = " ".join(text.split())
         print(f"{prog}: error: {line}", file=sys.stderr)
         raise SystemExit(1) from None
+
+
+def leave_process_group() -> None:
+    """End torch's process group, if this process is in one.
+
+    Its threads must not be alive when the interpreter ends: the process then aborts, now and then.
+    """
+    distributed = sys.modules.get("torch.distributed")  # a command without torch stays without
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 # What a user can do about an error of the operating system, by its number.

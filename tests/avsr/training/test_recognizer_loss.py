@@ -157,6 +157,8 @@ for _ in range(2):
     update_step(wrapped, optimizer, RecognizerLoss(0.0, 0.4), batches, accelerator, 1e9)
 if accelerator.is_main_process:
     torch.save(model.state_dict(), {out!r})
+from avsr.command_line import leave_process_group
+leave_process_group()
 """
 
 
