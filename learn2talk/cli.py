@@ -295,7 +295,11 @@ def prepare_drawn(prepared: Positional[Path], out: Path, template: Path | None =
 
 
 def train_lip_reader(
-    prepared: Positional[Path], out: Path, config: LipReaderConfig, cpu: bool = False
+    prepared: Positional[Path],
+    out: Path,
+    config: LipReaderConfig,
+    initial: Path | None = None,
+    cpu: bool = False,
 ) -> None:
     """Train a lip reader: a loss of students, or a judge of how readable their faces are.
 
@@ -303,11 +307,13 @@ def train_lip_reader(
         prepared: folder of a corpus with real and drawn mouths ('learn2talk prepare drawn').
         out: run folder; a run that was stopped is continued.
         config: how to train; give a loss and a judge different seeds.
+        initial: file of a lip reader of the same vocabulary to go on from.
         cpu: stay on the CPU where there is a GPU.
     """
     from learn2talk import lip_reader_training
 
-    print(lip_reader_training.train_lip_reader(prepared, out, config, cpu=cpu))
+    best = lip_reader_training.train_lip_reader(prepared, out, config, initial=initial, cpu=cpu)
+    print(best)
 
 
 def readability(

@@ -63,7 +63,12 @@ class LipReaderConfig:
 
 
 def train_lip_reader(
-    prepared: Path, run_folder: Path, config: LipReaderConfig | None = None, *, cpu: bool = False
+    prepared: Path,
+    run_folder: Path,
+    config: LipReaderConfig | None = None,
+    *,
+    initial: Path | None = None,
+    cpu: bool = False,
 ) -> Path:
     """Train a lip reader on a prepared corpus; selects by WER on its validation split.
 
@@ -71,6 +76,7 @@ def train_lip_reader(
         prepared: prepared corpus with mouth crops; see `learn2talk.corpora.drawn.draw_mouths`.
         run_folder: gets checkpoints, metrics and ``best.safetensors``; a stopped run is resumed.
         config: None takes the defaults.
+        initial: file of a recogniser of the same vocabulary to go on from; None starts from chance.
         cpu: stay on the CPU where there is a GPU.
 
     Returns:
@@ -78,7 +84,7 @@ def train_lip_reader(
         `learn2talk.readability` take.
 
     Raises:
-        ValueError: no utterance can be learned, or the loss is not finite.
+        ValueError: no utterance can be learned, ``initial`` does not fit, or the loss is not finite.
     """
     config = config or LipReaderConfig()
     best = run_folder / "best.safetensors"
@@ -111,5 +117,6 @@ def train_lip_reader(
         run_folder=run_folder,
         accelerator=accelerator,
         frame_weight=config.frame_weight,
+        initial=initial,
         info={"prepared": str(prepared), "corpus_sha256": sha256_file(prepared / "corpus.json")},
     )
