@@ -84,7 +84,7 @@ def train_lip_reader(
         `learn2talk.readability` take.
 
     Raises:
-        ValueError: no utterance can be learned, ``initial`` does not fit, or the loss is not finite.
+        ValueError: no utterance can be learned, ``initial`` does not fit, the loss is not finite.
     """
     config = config or LipReaderConfig()
     best = run_folder / "best.safetensors"

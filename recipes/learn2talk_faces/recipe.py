@@ -114,7 +114,7 @@ class FacesConfig:
                 vocabulary_size=2, width=128, fused_layers=3, video_channels=(8, 16, 32, 64)
             ),
             train=TrainConfig(
-                max_updates=2000,
+                max_updates=4000,
                 learning_rate=1.2e-3,
                 max_frames=600,
                 batches_per_update=1,
