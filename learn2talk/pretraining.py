@@ -205,7 +205,7 @@ def start_with_ear(student: Student, folder: Path | str) -> dict[str, Any]:
     """
     folder = Path(folder)
     if not (folder / EAR_INFO).is_file():
-        raise ValueError(f"{folder}: has no {EAR_INFO}; make one with 'learn2talk pretrain'")
+        raise ValueError(f"{folder}: has no {EAR_INFO}; make one with 'learn2talk train ear'")
     info = read_json(folder / EAR_INFO)
     # Dropout is a matter of training, and styles are the student's own.
     free = {"dropout": student.config.dropout, "num_styles": student.config.num_styles}

@@ -51,7 +51,10 @@ class Mouth:
 class Teacher(Protocol):
     """Gives the mouth of an utterance; ``name`` stands in results."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What it is called in results."""
+        ...
 
     def mouth(self, utterance: PreparedUtterance) -> Mouth:
         """The mouth while it says the utterance.

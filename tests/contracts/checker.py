@@ -42,7 +42,7 @@ LEVELS = {
             " learn2talk.sync_checks learn2talk.teacher learn2talk.closed_loop learn2talk.presets"
             " learn2talk.closed_loop_report learn2talk.stages"
             " learn2talk.ablation learn2talk.ablation_pictures",
-            "avsr.command_line avsr.cli learn2talk.cli",
+            "avsr.command_line avsr.cli learn2talk.commands learn2talk.cli",
         )
     )
     for name in names.split()

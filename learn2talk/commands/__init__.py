@@ -1,0 +1,1 @@
+"""What the `learn2talk` command can do, a module for each kind of command."""

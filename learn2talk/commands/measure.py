@@ -1,0 +1,146 @@
+"""Commands that measure networks and corpora."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from avsr.files import write_json, write_jsonl
+from learn2talk.commands.shown import show, show_or_write
+from learn2talk.sync_checks import SyncCheckConfig
+
+
+def check_sync(
+    prepared: Positional[Path],
+    expert: Path,
+    config: SyncCheckConfig,
+    out: Path | None = None,
+    clips: Path | None = None,
+    curve: Path | None = None,
+    role: Literal["loss", "judge"] = "loss",
+) -> None:
+    """Find where sound and lips of a corpus are apart; write a corpus without such clips.
+
+    Args:
+        prepared: folder of a prepared corpus.
+        expert: folder of a sync expert with that role.
+        config: which clips stay, and whether they are moved.
+        out: folder of the corrected corpus; without it nothing is changed.
+        clips: JSONL file for the offset of every clip.
+        curve: JSON file for the calibration curve on the test split: known against found offsets.
+        role: what the expert was trained for; the judge of faces should not choose their data.
+    """
+    from learn2talk import sync_checks
+
+    if clips is not None or out is None:
+        found = sync_checks.check_corpus(prepared, expert, config, role=role)
+        rows = [sync_checks.as_row(split, one) for split, part in found.items() for one in part]
+        if clips is not None:
+            write_jsonl(clips, rows)
+        show(sync_checks.summary(found, config))
+    if curve is not None:
+        shift = config.max_shift
+        figures = sync_checks.calibration_curve(expert, prepared, role=role, max_shift=shift)
+        write_json(curve, figures)
+    if out is not None:
+        show(sync_checks.correct_corpus(prepared, out, expert, config, role=role))
+
+
+def evaluate(
+    prepared: Positional[Path],
+    judge: Path,
+    student: Path | None = None,
+    split: str = "test",
+    seed: int = 0,
+    out: Path | None = None,
+) -> None:
+    """Measure a student with its controls; without a student, measure the judge itself.
+
+    Args:
+        prepared: folder of a prepared corpus.
+        judge: folder of a sync expert with the role "judge".
+        student: folder of a trained student.
+        split: train, valid or test.
+        seed: of the bootstrap intervals.
+        out: JSON file to write; without it the figures are printed.
+    """
+    from learn2talk.evaluate import evaluate_student, evaluate_sync_expert
+
+    if student is None:
+        figures = evaluate_sync_expert(judge, prepared, split=split)
+    else:
+        figures = evaluate_student(student, judge, prepared, split=split, seed=seed)
+    show_or_write(figures, out)
+
+
+def evaluate_teacher(
+    prepared: Positional[Path],
+    lip_reader: Path,
+    films: Path | None = None,
+    landmarker_model: Path | None = None,
+    talking_mouth: Path | None = None,
+    split: str = "test",
+    seed: int = 0,
+    out: Path | None = None,
+) -> None:
+    """Measure a teacher: likeness to the real films (SSIM), and what a lip reader reads in it.
+
+    Args:
+        prepared: folder of a prepared corpus of films.
+        lip_reader: recogniser of mouths.
+        films: folder of films that another method made, one an utterance.
+        landmarker_model: face_landmarker.task; needed with films.
+        talking_mouth: folder of a trained talking mouth. With neither, the real films themselves.
+        split: train, valid or test.
+        seed: of the bootstrap intervals.
+        out: JSON file to write; without it the figures are printed.
+    """
+    from learn2talk.teacher import FilmFolder, MadeMouth, RealFilm, Teacher, teacher_quality
+
+    if films is not None and talking_mouth is not None:
+        raise ValueError(f"two teachers, {films} and {talking_mouth}; measure one at a time")
+    teacher: Teacher = RealFilm()
+    if films is not None:
+        if landmarker_model is None:
+            raise ValueError(
+                f"{films}: films are tracked; give --landmarker-model face_landmarker.task "
+                "('avsr fetch face-landmarker' gets it)"
+            )
+        teacher = FilmFolder(films, landmarker_model)
+    elif talking_mouth is not None:
+        teacher = MadeMouth(talking_mouth)
+    figures = teacher_quality(teacher, prepared, lip_reader, split=split, seed=seed)
+    show_or_write(figures, out)
+
+
+def readability(
+    prepared: Positional[Path],
+    lip_reader: Path,
+    students: Annotated[tuple[Path, ...], arg(metavar="FOLDER [FOLDER ...]")] = (),
+    split: str = "test",
+    seed: int = 0,
+    out: Path | None = None,
+    hypotheses: Path | None = None,
+) -> None:
+    """Let a lip reader read faces that are drawn from motion: CER, WER, VER, VWER with controls.
+
+    Args:
+        prepared: folder of a prepared corpus with motion.
+        lip_reader: file or folder of a lip reader that was no loss of these students.
+        students: folders of trained students, named by their folders; none: the controls alone.
+        split: train, valid or test.
+        seed: of the bootstrap intervals.
+        out: JSON file to write; without it the figures are printed.
+        hypotheses: JSONL file for what was read.
+    """
+    from learn2talk.readability import evaluate_readability
+
+    named: dict[str, Path | str] = {folder.name: folder for folder in students}
+    if len(named) < len(students):
+        raise ValueError("two students have folders of one name; rename one")
+    figures = evaluate_readability(
+        named, lip_reader, prepared, split=split, seed=seed, hypotheses=hypotheses
+    )
+    show_or_write(figures, out)
