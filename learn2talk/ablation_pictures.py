@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from avsr.data.manifest import decode_array, load_prepared
+from avsr.data.manifest import load_prepared
 from avsr.files import write_atomically
 from learn2talk.animate import displacement_of
 from learn2talk.data.motion import MotionClips
@@ -68,8 +68,9 @@ def plot_calibration(path: Path, extras: Mapping[str, Mapping[str, Any]]) -> Pat
 
 
 def contact_sheet(path: Path, run: Path, corpus: str, balanced: str) -> Path:
-    """Film, truth, students and controls at the same frames of the split's middle clip.
+    """Truth, students and controls at the same frames of the split's middle clip.
 
+    All on one face, and no picture of the film: a sheet may be published where the film may not.
     The clip is in the middle of the test split and the frames at equal steps through its words: a
     fixed rule, not a choice.
     """
@@ -87,21 +88,17 @@ def contact_sheet(path: Path, run: Path, corpus: str, balanced: str) -> Path:
     face = next(iter(students.values())).template
     mean = mean_displacement(run / corpus, clips.animated_ids)
     rows: dict[str, NDArray[Any]] = {
-        "film (mouth)": decode_array(row["mouth_crops"])[frames],
         "truth": clip.displacement,
         **{name: displacement_of(student, clip.sound) for name, student in students.items()},
         "mean face": np.repeat(mean[None], clip.num_frames, axis=0),
     }
     figure, axes = _axes(len(rows), SHOWN_FRAMES, tile=1.5)
     for line, (name, moved) in zip(axes, rows.items(), strict=True):
-        if moved.dtype == np.uint8:
-            pictures = list(moved)
-        else:
-            vertices = np.repeat(face.vertices[None], SHOWN_FRAMES, axis=0)
-            vertices[:, clips.animated_ids] += moved[frames]
-            pictures = [_lower(one) for one in render_frames(vertices, face, size=2 * TILE)]
+        vertices = np.repeat(face.vertices[None], SHOWN_FRAMES, axis=0)
+        vertices[:, clips.animated_ids] += moved[frames]
+        pictures = [_lower(one) for one in render_frames(vertices, face, size=2 * TILE)]
         for axis, picture, frame in zip(line, pictures, frames, strict=True):
-            axis.imshow(picture, cmap="gray", vmin=0, vmax=255)
+            axis.imshow(picture)
             axis.set(xticks=[], yticks=[])
             if line is axes[0]:
                 said = [w for w, start, end in times if start <= (frame + 0.5) / 25 < end]
