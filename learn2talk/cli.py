@@ -15,6 +15,7 @@ from avsr.training.command import use_one_thread
 from learn2talk.corpora.biwi import BiwiConfig
 from learn2talk.corpora.fit_blocks import TrackedConfig
 from learn2talk.corpora.vocaset import VocasetConfig
+from learn2talk.head_motion_training import HeadMotionTrainConfig
 from learn2talk.pretraining import EarConfig
 from learn2talk.sync_checks import SyncCheckConfig
 from learn2talk.training import StudentTrainConfig, SyncTrainConfig
@@ -142,6 +143,24 @@ def train_student(
     _show({"best": best, "saved_in": str(out)})
 
 
+def train_head_motion(
+    prepared: Positional[Path], out: Path, config: HeadMotionTrainConfig, cpu: bool = False
+) -> None:
+    """Train how a head moves that speaks: sound and a start pose to turns and movement.
+
+    Args:
+        prepared: folder of a prepared corpus of films; clips without a head pose are left out.
+        out: run folder; a run that was stopped is continued.
+        config: how to train.
+        cpu: stay on the CPU where there is a GPU.
+    """
+    from learn2talk import head_motion_training
+
+    best = head_motion_training.train_head_motion(prepared, out, config, cpu=cpu)
+    left_out = head_motion_training.left_out(out)
+    _show({"best": best, "left_out": left_out, "saved_in": str(out)})
+
+
 def check_sync(
     prepared: Positional[Path],
     expert: Path,
@@ -202,11 +221,30 @@ def evaluate(
         figures = evaluate_sync_expert(judge, prepared, split=split)
     else:
         figures = evaluate_student(student, judge, prepared, split=split, seed=seed)
-    if out is None:
-        _show(figures)
-    else:
-        write_json(out, figures)
-        print(f"written {out}")
+    _show_or_write(figures, out)
+
+
+def evaluate_head_motion(
+    prepared: Positional[Path],
+    head_motion: Path,
+    split: str = "test",
+    seed: int = 0,
+    out: Path | None = None,
+) -> None:
+    """Measure a trained head motion: its reconstructions, and its draws beside real heads.
+
+    Args:
+        prepared: folder of a prepared corpus of films.
+        head_motion: folder of 'learn2talk train-head-motion'.
+        split: train, valid or test.
+        seed: of the draws.
+        out: JSON file to write; without it the figures are printed.
+    """
+    from learn2talk.evaluate import head_motion as figures_of
+
+    _show_or_write(
+        figures_of.evaluate_head_motion(head_motion, prepared, split=split, seed=seed), out
+    )
 
 
 def animate(
@@ -216,6 +254,9 @@ def animate(
     template: Path | None = None,
     style: str | None = None,
     size: int = 512,
+    head_motion: Path | None = None,
+    blinks: bool = False,
+    seed: int = 0,
 ) -> None:
     """Make a face say a sound file.
 
@@ -229,6 +270,10 @@ def animate(
         style: a speaker that the student knows, "average", or a motion (.npz) whose talker's way of
             moving the lips is taken.
         size: width and height of the film, pixels.
+        head_motion: folder of 'learn2talk train-head-motion', which moves the head; without it the
+            head stays still.
+        blinks: whether the eyes blink; the face must have eyelids, as the built-in head has.
+        seed: of head motion and blinks; another one gives another movement.
     """
     from learn2talk.animate import animate_file
     from learn2talk.files import load_template
@@ -236,7 +281,18 @@ def animate(
     if not out:
         raise ValueError("nothing to write; give --out face.mp4, or several: face.mp4 face.glb")
     face = None if template is None else load_template(template)
-    for path in animate_file(audio, student, out, template=face, style=style, size=size):
+    written = animate_file(
+        audio,
+        student,
+        out,
+        template=face,
+        style=style,
+        size=size,
+        head_motion=head_motion,
+        blinks=blinks,
+        seed=seed,
+    )
+    for path in written:
         print(f"written {path}")
 
 
@@ -268,14 +324,24 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "train-sync": train_sync,
     "pretrain": pretrain,
     "train-student": train_student,
+    "train-head-motion": train_head_motion,
     "check-sync": check_sync,
     "evaluate": evaluate,
+    "evaluate-head-motion": evaluate_head_motion,
     "animate": animate,
 }
 
 
 def _show(value: dict[str, Any]) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _show_or_write(figures: dict[str, Any], out: Path | None) -> None:
+    if out is None:
+        _show(figures)
+    else:
+        write_json(out, figures)
+        print(f"written {out}")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
