@@ -34,7 +34,7 @@ def with_head_pose(motion: Motion, head_pose: NDArray) -> Motion:
             f"head pose has shape {pose.shape}; this motion needs ({len(motion.vertices)}, 6)"
         )
     turned = motion.vertices @ np.swapaxes(_turns(pose), 1, 2)
-    moved: NDArray[np.float32] = turned + pose[:, None, 3:]
+    moved = np.asarray(turned + pose[:, None, 3:], dtype=np.float32)
     return replace(motion, vertices=moved, head_pose=pose)
 
 
