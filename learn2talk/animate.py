@@ -18,16 +18,19 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from avsr.audio import log_mel
 from avsr.data.dataset import features_of
 from avsr.files import read_audio, sha256_file, write_video
 from avsr.units import SAMPLES_PER_FRAME, VIDEO_FPS
+from learn2talk.data.hearing import log_mel_in_pieces
 from learn2talk.data.styles import AVERAGE
 from learn2talk.default_student import default_student
 from learn2talk.export.arkit import ArkitCurves, solve_arkit
 from learn2talk.export.curves import write_arkit_json, write_live_link_csv
 from learn2talk.export.gltf import write_glb
 from learn2talk.files import TrainedStudent, load_motion, load_student, save_motion
+from learn2talk.head_motion_files import TrainedHeadMotion, load_head_motion
+from learn2talk.head_pose import without_head_pose
+from learn2talk.liveliness import PIECE_FRAMES, lively
 from learn2talk.models.styles import (
     Style,
     average_style,
@@ -38,7 +41,6 @@ from learn2talk.models.styles import (
 from learn2talk.render import render_frames
 from learn2talk.schema import FaceTemplate, Motion
 
-PIECE_FRAMES = 400  # video frames computed at once: 16 s
 MIN_STYLE_S = 1.0  # of a reference clip: statistics of less are those of a word
 
 
@@ -78,6 +80,7 @@ def style_of(student: TrainedStudent, style: str | Motion | None) -> Style | Non
             "--config.styles.per-speaker"
         )
     if isinstance(style, Motion):
+        style = without_head_pose(style)
         if style.duration_s < MIN_STYLE_S or len(style.vertices) < 2:
             raise ValueError(
                 f"the motion that gives the style lasts {style.duration_s:.2f} s; give at least "
@@ -117,22 +120,9 @@ def displacement_of(
     if num_mels is None:
         features = torch.from_numpy(features_of(sound, None))
     else:
-        features = _log_mel_in_pieces(torch.from_numpy(sound), num_mels)
+        features = log_mel_in_pieces(torch.from_numpy(sound), num_mels, PIECE_FRAMES)
     pieces = list(student.model.forward_windows(features, PIECE_FRAMES, chosen))
     return torch.cat(pieces).numpy()
-
-
-def _log_mel_in_pieces(sound: torch.Tensor, num_mels: int) -> torch.Tensor:
-    parts = []
-    step = PIECE_FRAMES * SAMPLES_PER_FRAME
-    # The spectrogram is made piece by piece too: its windows are 6 times the sound itself.
-    margin = SAMPLES_PER_FRAME
-    for start in range(0, len(sound), step):
-        first, last = max(0, start - margin), min(len(sound), start + step + margin)
-        frames = log_mel(sound[None, first:last], num_mels)[0]
-        skip = 4 * (start - first) // SAMPLES_PER_FRAME
-        parts.append(frames[skip : skip + 4 * PIECE_FRAMES])
-    return torch.cat(parts)
 
 
 def generate_lips(
@@ -157,6 +147,10 @@ def animate(
     student: Path | str | TrainedStudent | None = None,
     template: FaceTemplate | None = None,
     style: str | Motion | None = None,
+    *,
+    head_motion: Path | str | TrainedHeadMotion | None = None,
+    blinks: bool = False,
+    seed: int = 0,
 ) -> Motion:
     """The motion of a face that says some speech.
 
@@ -166,13 +160,19 @@ def animate(
             that comes with the package.
         template: neutral face to move, of the student's topology; None takes the student's own.
         style: a known speaker, "average", or a motion to take the style from; see `style_of`.
+        head_motion: folder of a trained head motion, or what `load_head_motion` made of it, which
+            turns and moves the whole face once the lips are made; None: the head stays still.
+        blinks: whether the eyes blink; the face must have eyelids (the procedural head has).
+        seed: of head motion and blinks, 0 or more.
 
     Returns:
-        Motion with vertices (ceil(S / 640), V, 3), mm, at 25 fps.
+        Motion with vertices (ceil(S / 640), V, 3), mm, at 25 fps; its `head_pose` is that of the
+        head motion.
 
     Raises:
-        ValueError: the sound cannot be read or is shorter than a frame, the folder holds no
-            student, the template has another topology, or the student lacks the style.
+        ValueError: the sound cannot be read or is shorter than a frame, a folder holds no student
+            or no head motion, the template has another topology, the student lacks the style, or
+            the face has no eyelids to blink with.
     """
     if isinstance(student, TrainedStudent):
         trained = student
@@ -186,7 +186,8 @@ def animate(
     displacement = displacement_of(trained, waveform, style)
     vertices = np.repeat(face.vertices[None], len(displacement), axis=0)
     vertices[:, trained.animated_ids] += displacement
-    return Motion(vertices, float(VIDEO_FPS), face)
+    motion = Motion(vertices, float(VIDEO_FPS), face)
+    return lively(motion, waveform, head_motion, blinks, seed)
 
 
 def animate_file(
@@ -198,6 +199,9 @@ def animate_file(
     style: str | None = None,
     size: int = 512,
     progress: bool = True,
+    head_motion: Path | None = None,
+    blinks: bool = False,
+    seed: int = 0,
 ) -> list[Path]:
     """Animate a file and write the result in each form that the names in `outs` ask for.
 
@@ -209,6 +213,9 @@ def animate_file(
         style: a known speaker, "average", or a motion file (`.npz`) to take the style from.
         size: width and height of the film, pixels, even.
         progress: show a bar while rendering, once it has lasted 2 seconds.
+        head_motion: folder of a trained head motion; None: the head stays still.
+        blinks: whether the eyes blink.
+        seed: of head motion and blinks.
 
     Returns:
         the files that were written, in order.
@@ -227,8 +234,17 @@ def animate_file(
     given: str | Motion | None = style
     if style is not None and Path(style).suffix == ".npz":
         given, _ = load_motion(style)
-    said = {} if style is None else {"style": style if given is style else Path(style).name}
-    motion = animate(waveform, trained, template, given)
+    said: dict[str, Any] = (
+        {} if style is None else {"style": style if given is style else Path(style).name}
+    )
+    mover = None if head_motion is None else load_head_motion(head_motion)
+    motion = animate(
+        waveform, trained, template, given, head_motion=mover, blinks=blinks, seed=seed
+    )
+    if mover is not None:
+        said["head_motion_sha256"] = mover.provenance["weights_sha256"]
+    if mover is not None or blinks:
+        said |= {"blinks": blinks, "seed": seed}
     made = _Animation(motion, waveform, _provenance(audio, trained) | said, size, progress)
     for out in outs:
         FORMATS[out.suffix][1](out, made)
@@ -324,9 +340,10 @@ class _CallableModule(ModuleType):
         student: Path | str | TrainedStudent | None = None,
         template: FaceTemplate | None = None,
         style: str | Motion | None = None,
+        **lively: Any,
     ) -> Motion:
         """As the function `animate`."""
-        return animate(audio, student, template, style)
+        return animate(audio, student, template, style, **lively)
 
 
 sys.modules[__name__].__class__ = _CallableModule

@@ -22,6 +22,9 @@ def animate(
     template: Path | None = None,
     style: str | None = None,
     size: int = 512,
+    head_motion: Path | None = None,
+    blinks: bool = False,
+    seed: int = 0,
 ) -> None:
     """Make a face say a sound file.
 
@@ -35,6 +38,10 @@ def animate(
         style: a speaker that the student knows, "average", or a motion (.npz) whose talker's way of
             moving the lips is taken.
         size: width and height of the film, pixels.
+        head_motion: folder of 'learn2talk train head-motion', which moves the head; without it the
+            head stays still.
+        blinks: whether the eyes blink; the face must have eyelids, as the built-in head has.
+        seed: of head motion and blinks; another one gives another movement.
     """
     from learn2talk.animate import animate_file
     from learn2talk.files import load_template
@@ -42,7 +49,18 @@ def animate(
     if not out:
         raise ValueError("nothing to write; give --out face.mp4, or several: face.mp4 face.glb")
     face = None if template is None else load_template(template)
-    for path in animate_file(audio, student, out, template=face, style=style, size=size):
+    written = animate_file(
+        audio,
+        student,
+        out,
+        template=face,
+        style=style,
+        size=size,
+        head_motion=head_motion,
+        blinks=blinks,
+        seed=seed,
+    )
+    for path in written:
         print(f"written {path}")
 
 
@@ -57,11 +75,13 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "train student": train.train_student,
     "train autoregressive": train.train_autoregressive,
     "train lip-reader": train.train_lip_reader,
+    "train head-motion": train.train_head_motion,
     "train picture-sync": train.train_picture_sync,
     "train talking-mouth": train.train_talking_mouth,
     "check-sync": measure.check_sync,
     "evaluate": measure.evaluate,
     "evaluate-teacher": measure.evaluate_teacher,
+    "evaluate-head-motion": measure.evaluate_head_motion,
     "readability": measure.readability,
     "animate": animate,
 }

@@ -133,13 +133,15 @@ def save_motion(path: Path | str, motion: Motion, provenance: Mapping[str, Any])
     """Write a motion as `.npz`, atomically.
 
     Keys: vertices (T, V, 3) float32 mm, fps, unit, topology, template (V, 3), triangles (F, 3),
-    region/<name>, provenance (JSON text).
+    region/<name>, provenance (JSON text); head_pose (T, 6) where the vertices have one.
     """
     arrays = _template_arrays(motion.template) | {
         "vertices": motion.vertices,
         "fps": np.array(motion.fps, dtype=np.float64),
         "provenance": np.array(json.dumps(dict(provenance), ensure_ascii=False, sort_keys=True)),
     }
+    if motion.head_pose is not None:
+        arrays["head_pose"] = motion.head_pose
     _write_npz(Path(path), arrays)
 
 
@@ -150,7 +152,8 @@ def load_motion(path: Path | str) -> tuple[Motion, dict[str, Any]]:
     missing = [name for name in ("vertices", "fps", "provenance") if name not in arrays]
     if missing:
         raise ValueError(f"{path}: has no {', '.join(missing)}; is it a motion?")
-    motion = Motion(arrays["vertices"], float(arrays["fps"]), _template_from(arrays, path))
+    template, fps = _template_from(arrays, path), float(arrays["fps"])
+    motion = Motion(arrays["vertices"], fps, template, arrays.get("head_pose"))
     return motion, json.loads(str(arrays["provenance"]))
 
 

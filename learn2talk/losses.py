@@ -1,6 +1,7 @@
 """What a student and a sync expert minimise. Every function gives a sum and a count.
 
-Axis letters: B batch, T frames, V vertices, N windows, E embedding width, K negatives.
+Axis letters: B batch, T frames, V vertices, N windows or latents, E embedding width, K negatives,
+L latent width, P numbers of a pose.
 """
 
 from __future__ import annotations
@@ -32,6 +33,39 @@ def velocity_loss(prediction: Tensor, target: Tensor, valid_mask: Tensor) -> Los
     """
     pairs = valid_mask[:, 1:] & valid_mask[:, :-1]
     return vertex_loss(prediction.diff(dim=1), target.diff(dim=1), pairs)
+
+
+def pose_loss(prediction: Tensor, target: Tensor, spread: Tensor, valid_mask: Tensor) -> LossSum:
+    """Squared error of head poses in units of their spread: the mean over P, summed over frames.
+
+    Args:
+        prediction, target: float (B, T, 6), rad and mm.
+        spread: float (P,), standard deviation of the first P numbers; those after are not counted.
+        valid_mask: bool (B, T), True = a really tracked frame.
+    """
+    error = (prediction - target)[..., : len(spread)] / spread
+    return LossSum((error.square().mean(dim=-1) * valid_mask).sum(), int(valid_mask.sum()))
+
+
+def pose_velocity_loss(
+    prediction: Tensor, target: Tensor, spread: Tensor, valid_mask: Tensor
+) -> LossSum:
+    """The same of the frame-to-frame movement, over pairs of real frames."""
+    pairs = valid_mask[:, 1:] & valid_mask[:, :-1]
+    return pose_loss(prediction.diff(dim=1), target.diff(dim=1), spread, pairs)
+
+
+def gaussian_kl(mean: Tensor, log_variance: Tensor, mask: Tensor) -> LossSum:
+    """Divergence of diagonal Gaussians from the standard normal, nats, summed over latents.
+
+    Kingma and Welling, "Auto-Encoding Variational Bayes", 2014, appendix B.
+
+    Args:
+        mean, log_variance: float (B, N, L).
+        mask: bool (B, N), True = this latent counts.
+    """
+    each = 0.5 * (mean.square() + log_variance.exp() - log_variance - 1.0).sum(dim=-1)
+    return LossSum((each * mask).sum(), int(mask.sum()))
 
 
 def sync_loss(audio: Tensor, motion: Tensor, window_mask: Tensor) -> LossSum:

@@ -6,55 +6,26 @@ Each is a folder: weights as safetensors, and a JSON with the configuration and 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from avsr.files import load_weights, read_json, save_weights, sha256_file, write_json
+from avsr.files import load_weights
 from avsr.weights import fill
 from learn2talk.models.picture_sync import PictureSync
 from learn2talk.models.student import StudentConfig
 from learn2talk.models.sync_expert import Role, SyncExpertConfig
 from learn2talk.models.talking_mouth import TalkingMouth, TalkingMouthConfig
+from learn2talk.network_folders import network_info, save_network
 
 MOUTH_WEIGHTS, MOUTH_INFO = "talking_mouth.safetensors", "talking_mouth.json"
 SYNC_WEIGHTS, SYNC_INFO = "picture_sync.safetensors", "picture_sync.json"
-
-
-def _save(
-    folder: Path, names: tuple[str, str], kind: str, model: Any, provenance: Mapping[str, Any]
-) -> None:
-    weights, info = names
-    save_weights(folder / weights, model.state_dict())
-    write_json(
-        folder / info,
-        {
-            "kind": kind,
-            "config": asdict(model.config),
-            "weights_sha256": sha256_file(folder / weights),
-            "provenance": dict(provenance),
-        },
-    )
-
-
-def _told(folder: Path, names: tuple[str, str], kind: str) -> dict[str, Any]:
-    """The JSON of a folder, checked against its weights."""
-    weights, info = (folder / name for name in names)
-    if not info.is_file():
-        raise ValueError(f"{folder}: has no {info.name}; give the folder of a trained {kind}")
-    told = read_json(info)
-    if not isinstance(told, dict) or told.get("kind") != kind:
-        raise ValueError(f"{info}: is not the description of a {kind}; train it again")
-    if not weights.is_file() or sha256_file(weights) != told.get("weights_sha256"):
-        raise ValueError(f"{weights}: is missing, or not the file that {info.name} tells of")
-    return told
 
 
 def save_talking_mouth(
     folder: Path | str, model: TalkingMouth, provenance: Mapping[str, Any]
 ) -> None:
     """Write a talking mouth as a folder that :func:`load_talking_mouth` reads."""
-    _save(Path(folder), (MOUTH_WEIGHTS, MOUTH_INFO), "talking mouth", model, provenance)
+    save_network(Path(folder), (MOUTH_WEIGHTS, MOUTH_INFO), "talking mouth", model, provenance)
 
 
 def load_talking_mouth(folder: Path | str) -> tuple[TalkingMouth, dict[str, Any]]:
@@ -64,7 +35,7 @@ def load_talking_mouth(folder: Path | str) -> tuple[TalkingMouth, dict[str, Any]
         ValueError: no such folder, damaged or foreign weights; names the file.
     """
     folder = Path(folder)
-    told = _told(folder, (MOUTH_WEIGHTS, MOUTH_INFO), "talking mouth")
+    told = network_info(folder, (MOUTH_WEIGHTS, MOUTH_INFO), "talking mouth")
     try:
         fields = dict(told["config"])
         ear = StudentConfig(**fields.pop("ear"))
@@ -82,7 +53,7 @@ def save_picture_sync(
     folder: Path | str, model: PictureSync, provenance: Mapping[str, Any]
 ) -> None:
     """Write a sync expert for pictures as a folder that :func:`load_picture_sync` reads."""
-    _save(Path(folder), (SYNC_WEIGHTS, SYNC_INFO), "picture sync expert", model, provenance)
+    save_network(Path(folder), (SYNC_WEIGHTS, SYNC_INFO), "picture sync expert", model, provenance)
 
 
 def load_picture_sync(folder: Path | str, role: Role) -> tuple[PictureSync, dict[str, Any]]:
@@ -96,7 +67,7 @@ def load_picture_sync(folder: Path | str, role: Role) -> tuple[PictureSync, dict
         ValueError: it was trained for the other role; no such folder, damaged or foreign weights.
     """
     folder = Path(folder)
-    told = _told(folder, (SYNC_WEIGHTS, SYNC_INFO), "picture sync expert")
+    told = network_info(folder, (SYNC_WEIGHTS, SYNC_INFO), "picture sync expert")
     try:
         config = SyncExpertConfig(**told["config"])
     except (TypeError, ValueError) as error:

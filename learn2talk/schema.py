@@ -96,12 +96,15 @@ class Motion:
     """A face over time: vertices (T, V, 3) float32, mm, head-pose-free, at `fps` frames a second.
 
     Frame t covers [t / fps, (t + 1) / fps) seconds of the speech. `template` gives topology,
-    triangles and regions. Raises ValueError when the shapes disagree or fps is not positive.
+    triangles and regions. `head_pose` (T, 6) float32, rad and mm, where the vertices are turned and
+    moved with the head (`learn2talk.head_pose`); None: they are head-pose-free. Raises ValueError
+    when the shapes disagree, fps is not positive or a pose is not finite.
     """
 
     vertices: NDArray[np.float32]
     fps: float
     template: FaceTemplate
+    head_pose: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         count = len(self.template.vertices)
@@ -109,6 +112,12 @@ class Motion:
         object.__setattr__(self, "vertices", cleaned)
         if not self.fps > 0:
             raise ValueError(f"motion has fps {self.fps}; it must be positive")
+        if self.head_pose is not None:
+            pose = _array(self.head_pose, np.float32, (len(cleaned), 6), "motion head pose")
+            if not np.isfinite(pose).all():
+                frame = int(np.flatnonzero(~np.isfinite(pose).all(axis=1))[0])
+                raise ValueError(f"motion head pose is not finite at frame {frame}; make it again")
+            object.__setattr__(self, "head_pose", pose)
 
     @property
     def lips(self) -> NDArray[np.float32]:

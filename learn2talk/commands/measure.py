@@ -144,3 +144,26 @@ def readability(
         named, lip_reader, prepared, split=split, seed=seed, hypotheses=hypotheses
     )
     show_or_write(figures, out)
+
+
+def evaluate_head_motion(
+    prepared: Positional[Path],
+    head_motion: Path,
+    split: str = "test",
+    seed: int = 0,
+    out: Path | None = None,
+) -> None:
+    """Measure a trained head motion: its reconstructions, and its draws beside real heads.
+
+    Args:
+        prepared: folder of a prepared corpus of films.
+        head_motion: folder of 'learn2talk train head-motion'.
+        split: train, valid or test.
+        seed: of the draws.
+        out: JSON file to write; without it the figures are printed.
+    """
+    from learn2talk.evaluate import head_motion as figures_of
+
+    show_or_write(
+        figures_of.evaluate_head_motion(head_motion, prepared, split=split, seed=seed), out
+    )

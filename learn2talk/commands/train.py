@@ -8,6 +8,7 @@ from tyro.conf import Positional
 
 from learn2talk.autoregressive_training import AutoregressiveTrainConfig
 from learn2talk.commands.shown import show
+from learn2talk.head_motion_training import HeadMotionTrainConfig
 from learn2talk.lip_reader_training import LipReaderConfig
 from learn2talk.pretraining import EarConfig
 from learn2talk.teacher_training import PictureSyncConfig, TalkingMouthTrainConfig
@@ -166,3 +167,21 @@ def train_talking_mouth(
         prepared, out, sync_expert, config, ear=ear, cpu=cpu
     )
     show({"best": best, "saved_in": str(out)})
+
+
+def train_head_motion(
+    prepared: Positional[Path], out: Path, config: HeadMotionTrainConfig, cpu: bool = False
+) -> None:
+    """Train how a head moves that speaks: sound and a start pose to turns and movement.
+
+    Args:
+        prepared: folder of a prepared corpus of films; clips without a head pose are left out.
+        out: run folder; a run that was stopped is continued.
+        config: how to train.
+        cpu: stay on the CPU where there is a GPU.
+    """
+    from learn2talk import head_motion_training
+
+    best = head_motion_training.train_head_motion(prepared, out, config, cpu=cpu)
+    left_out = head_motion_training.left_out(out)
+    show({"best": best, "left_out": left_out, "saved_in": str(out)})

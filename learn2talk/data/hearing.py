@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from avsr.audio import log_mel
 from avsr.data.dataset import Mixer
 from avsr.data.mixtures import random_mixture
 from avsr.data.noise_bank import NoiseBank, NoiseConfig, check_disjoint
 from avsr.pretrained.speech_encoders import load_speech_encoder
+from avsr.units import FEATURES_PER_FRAME, SAMPLES_PER_FRAME
 
 
 @dataclass(frozen=True)
@@ -88,3 +91,24 @@ def _mixed(
         snr_range_db=config.noise_snr_db,
         clean_probability=config.noise_clean_share,
     ).waveform
+
+
+def log_mel_in_pieces(sound: Tensor, num_mels: int, piece_frames: int) -> Tensor:
+    """Natural-log mel features (4 ceil(S / 640), F) of a sound of any length.
+
+    The spectrogram is made piece by piece: its windows are 6 times the sound itself.
+
+    Args:
+        sound: float (S,) at 16 kHz.
+        num_mels: F.
+        piece_frames: video frames of a piece.
+    """
+    parts = []
+    step = piece_frames * SAMPLES_PER_FRAME
+    margin = SAMPLES_PER_FRAME
+    for start in range(0, len(sound), step):
+        first, last = max(0, start - margin), min(len(sound), start + step + margin)
+        frames = log_mel(sound[None, first:last], num_mels)[0]
+        skip = FEATURES_PER_FRAME * (start - first) // SAMPLES_PER_FRAME
+        parts.append(frames[skip : skip + FEATURES_PER_FRAME * piece_frames])
+    return torch.cat(parts)

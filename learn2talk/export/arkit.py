@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from learn2talk.export.box_least_squares import smooth_box_weights
 from learn2talk.export.checks import checked_displacement
 from learn2talk.export.shapes import ARKIT_NAMES, ShapeSet, built_in_shapes, shapes_on
+from learn2talk.head.eyelids import EYELIDS
+from learn2talk.head_pose import yaw_pitch_roll
 from learn2talk.schema import FaceTemplate, Motion
 
 SMOOTHNESS = 0.05
@@ -17,6 +19,7 @@ RIDGE = 2e-3
 _STIFF = 0.02  # of the shapes' mean square, added to the ridge
 MOVES_MM = 0.1  # a vertex that never leaves rest by more does not move
 FACE_REGIONS = ("lower_face", "upper_face")
+EYELID_IMPORTANCE = 0.5  # of all moving eyelid vertices together; mouth and face have 1
 # Of these only one can be at work at a time.
 OPPOSITES = (
     ("jawLeft", "jawRight"),
@@ -35,6 +38,8 @@ class ArkitCurves:
     lip_residual_mm, lip_residual_max_mm: root mean square and largest distance of the lip points
     from what the weights give; face_residual_mm: root mean square over all fitted points.
     explained: share of the squared displacement of the fitted points that the weights give.
+    head_rotation (T, 3): yaw, pitch, roll in radians (`learn2talk.head_pose.yaw_pitch_roll`); None
+    for a motion without a head pose.
     """
 
     weights: NDArray[np.float32]
@@ -45,6 +50,7 @@ class ArkitCurves:
     lip_residual_max_mm: float
     face_residual_mm: float
     explained: float
+    head_rotation: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         shape = self.weights.shape
@@ -54,6 +60,11 @@ class ArkitCurves:
             raise ValueError("ARKit weights are not all between 0 and 1; clip them first")
         if not 0 < self.fps < np.inf:
             raise ValueError(f"ARKit curves have fps {self.fps}; it must be positive")
+        if self.head_rotation is not None and self.head_rotation.shape != (shape[0], 3):
+            raise ValueError(
+                f"head rotation has shape {self.head_rotation.shape}; give ({shape[0]}, 3): yaw, "
+                "pitch, roll"
+            )
 
 
 def solve_arkit(
@@ -71,8 +82,10 @@ def solve_arkit(
     two opposite shapes (jawLeft, jawRight) a frame keeps the stronger. A shape that acts mostly
     where the motion is still (brows, for a student that moves the lower face) is not driven.
 
+    Eyelids that move are fitted too, with a weight of their own that leaves the mouth's alone.
+
     Args:
-        motion: vertices in mm, head-pose-free.
+        motion: vertices in mm; its head pose is taken out first and given as `head_rotation`.
         shapes: whose ARKit shapes; None takes the procedural head's (jaw and mouth), `ict.py` has
             others.
         smoothness: price of (change of a weight from frame to frame)^2, mm^2; 0 is off.
@@ -89,7 +102,7 @@ def solve_arkit(
     displacement = checked_displacement(motion, "set of ARKit curves")
     template = motion.template
     here = shapes_on(built_in_shapes() if shapes is None else shapes, template)
-    ids, importance = _fitted_points(template)
+    ids, importance = _fitted_points(template, displacement)
     basis = here.displacement[:, ids].astype(np.float64)
     wanted = displacement[:, ids]
     energy = importance * (basis**2).sum(axis=2)
@@ -104,6 +117,9 @@ def solve_arkit(
     away = np.linalg.norm(off, axis=2)
     lips = away[:, np.isin(ids, template.lip_ids)]
     total = float((wanted**2).sum())
+    head_rotation = None
+    if motion.head_pose is not None:
+        head_rotation = yaw_pitch_roll(motion.head_pose).astype(np.float32)
     return ArkitCurves(
         weights=curves,
         fps=motion.fps,
@@ -113,6 +129,7 @@ def solve_arkit(
         lip_residual_max_mm=float(lips.max()),
         face_residual_mm=float(np.sqrt((away**2).mean())),
         explained=1.0 - float((off**2).sum()) / total if total > 0 else 1.0,
+        head_rotation=head_rotation,
     )
 
 
@@ -141,11 +158,22 @@ def _weights(
     return smooth_box_weights(products, moments, ceiling, smoothness=smoothness, ridge=ridge)
 
 
-def _fitted_points(template: FaceTemplate) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Vertices (P,) that are fitted and their importance (P,), which sums to 1."""
+def _fitted_points(
+    template: FaceTemplate, displacement: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Vertices (P,) that are fitted and their importance (P,): 1 in all, and eyelids beside it."""
     lips = np.unique(template.lip_ids)
     face = [template.regions[name] for name in FACE_REGIONS if name in template.regions]
     ids = np.union1d(lips, np.concatenate([lips, *face]))
     is_lip = np.isin(ids, lips)
     importance = np.where(is_lip, 1.0 / is_lip.sum(), 1.0 / max(int((~is_lip).sum()), 1))
-    return ids, importance / importance.sum()
+    importance = importance / importance.sum()
+    lids = [template.regions[name] for name in EYELIDS if name in template.regions]
+    if not lids:
+        return ids, importance
+    moving = np.setdiff1d(np.concatenate(lids), ids)
+    moving = moving[np.linalg.norm(displacement[:, moving], axis=2).max(axis=0) > MOVES_MM]
+    if not len(moving):
+        return ids, importance
+    beside = np.full(len(moving), EYELID_IMPORTANCE / len(moving))
+    return np.concatenate([ids, moving]), np.concatenate([importance, beside])

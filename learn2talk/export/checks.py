@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from learn2talk.head_pose import without_head_pose
 from learn2talk.schema import Motion
 
 
 def checked_displacement(motion: Motion, what: str) -> NDArray[np.float64]:
-    """Displacement of a motion from its template, (T, V, 3) float64, mm.
+    """Displacement of a motion from its template, (T, V, 3) float64, mm, without its head pose.
 
     Args:
         motion: to be exported.
@@ -37,4 +38,4 @@ def checked_displacement(motion: Motion, what: str) -> NDArray[np.float64]:
             f"motion is not finite at frame {frame}, vertex {vertex} ({int((~finite).sum())} "
             f"places in all); fill or cut these frames before making a {what}"
         )
-    return motion.vertices.astype(np.float64) - rest
+    return without_head_pose(motion).vertices.astype(np.float64) - rest

@@ -20,6 +20,7 @@ from learn2talk.drawing import Palette, vertex_colours, wound_to_viewer
 from learn2talk.export.checks import checked_displacement
 from learn2talk.export.glb import ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER, GlbBuffer, pack_glb
 from learn2talk.export.morph_targets import MorphTargets, factorise
+from learn2talk.head_pose import quaternions, without_head_pose
 from learn2talk.mesh import vertex_normals
 from learn2talk.schema import FaceTemplate, Motion
 
@@ -58,7 +59,8 @@ def write_glb(
     """Write a motion as `.glb`, atomically. Metres, y up, the face looks along +z.
 
     The animation is linear between keys at t / fps. `asset.extras` holds the error, fps, topology
-    and provenance. Sound is not in the file: glTF has none.
+    and provenance. Sound is not in the file: glTF has none. A head pose becomes rotations and
+    translations of the face's node: exact, and no morph target is spent on it.
 
     Args:
         path: file to write.
@@ -75,7 +77,8 @@ def write_glb(
         ValueError: no frames, no triangles, a vertex that is not finite, or an option out of range.
     """
     displacement = checked_displacement(motion, "glTF file")
-    template = motion.template
+    template, head_pose = motion.template, motion.head_pose
+    motion = without_head_pose(motion)
     if not len(template.triangles):
         raise ValueError(
             f"template {template.topology!r} has no triangles; a glTF mesh is made of them"
@@ -107,8 +110,8 @@ def write_glb(
             }
         ],
     }
-    if len(morph.targets):
-        document["animations"] = [_animation(buffer, morph, motion.fps)]
+    if len(morph.targets) or head_pose is not None:
+        document["animations"] = [_animation(buffer, morph, head_pose, motion.fps)]
     with write_atomically(path) as temporary:
         temporary.write_bytes(pack_glb(document, buffer))
     return report
@@ -217,18 +220,28 @@ def _normal_targets(
     return solved.reshape(-1, *neutral.shape).astype(np.float32)
 
 
-def _animation(buffer: GlbBuffer, morph: MorphTargets, fps: float) -> dict[str, Any]:
+def _animation(
+    buffer: GlbBuffer, morph: MorphTargets, head_pose: NDArray[np.float32] | None, fps: float
+) -> dict[str, Any]:
     times = (np.arange(len(morph.weights)) / fps).astype(np.float32)
+    keys = buffer.accessor(times, bounds=True)
+    outputs: dict[str, int] = {}
+    if len(morph.targets):
+        outputs["weights"] = buffer.accessor(morph.weights.reshape(-1), bounds=True)
+    if head_pose is not None:
+        moved = np.ascontiguousarray(head_pose[:, 3:] * np.float32(METRES_PER_MM))
+        outputs["rotation"] = buffer.accessor(quaternions(head_pose).astype(np.float32))
+        outputs["translation"] = buffer.accessor(moved)
     return {
         "name": "speech",
         "samplers": [
-            {
-                "input": buffer.accessor(times, bounds=True),
-                "output": buffer.accessor(morph.weights.reshape(-1), bounds=True),
-                "interpolation": "LINEAR",
-            }
+            {"input": keys, "output": output, "interpolation": "LINEAR"}
+            for output in outputs.values()
         ],
-        "channels": [{"sampler": 0, "target": {"node": 0, "path": "weights"}}],
+        "channels": [
+            {"sampler": place, "target": {"node": 0, "path": path}}
+            for place, path in enumerate(outputs)
+        ],
     }
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from avsr.video import fit_similarity
 from learn2talk.export.checks import checked_displacement
 from learn2talk.export.transfer import Transfer, make_transfer
+from learn2talk.head_pose import with_head_pose, without_head_pose
 from learn2talk.schema import FaceTemplate, Motion
 
 MOVES_MM = 0.1
@@ -52,7 +53,7 @@ def retarget(motion: Motion, target: FaceTemplate) -> tuple[Motion, RetargetRepo
     to the lips stay where they are, but for `JAW_REGIONS`, which turn and shift as the jaw does.
 
     Args:
-        motion: vertices in mm.
+        motion: vertices in mm; its head pose, where it has one, turns and moves the target as well.
         target: neutral face with the regions "lips_outer" and "lips_inner".
 
     Returns:
@@ -75,7 +76,10 @@ def retarget(motion: Motion, target: FaceTemplate) -> tuple[Motion, RetargetRepo
         jaw = _move_jaw_parts(moved, displacement, transfer)
     vertices = (target.vertices + moved).astype(np.float32)
     result = Motion(vertices, motion.fps, target)
-    return result, _report(motion, result, moved, transfer, jaw)
+    report = _report(without_head_pose(motion), result, moved, transfer, jaw)
+    if motion.head_pose is not None:
+        result = with_head_pose(result, motion.head_pose)
+    return result, report
 
 
 def _move_jaw_parts(

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from learn2talk.articulation import CONTROLS, animate_head, skin_movement
 from learn2talk.export.transfer import make_transfer
 from learn2talk.head import SPOKES, Head, build_head
+from learn2talk.head.eyelids import close_eyelids
 from learn2talk.schema import FaceTemplate
 
 # ARFaceAnchor.BlendShapeLocation, in the order of Live Link Face. Left and right are the face's
@@ -83,12 +84,12 @@ def shapes_on(shapes: ShapeSet, template: FaceTemplate) -> ShapeSet:
 
 @lru_cache(maxsize=1)
 def built_in_shapes() -> ShapeSet:
-    """27 shapes of jaw and mouth on the average procedural head.
+    """29 shapes of jaw, mouth and eyelids on the average procedural head.
 
-    Not driven: eyes, brows, cheeks, nose (the head has no control for them) and tongueOut.
+    Not driven: gaze, brows, cheeks, nose (the head has no control for them) and tongueOut.
     """
     head = build_head()
-    fields = _jaw_shapes(head) | _lip_shapes(head)
+    fields = _eyelid_shapes(head.template) | _jaw_shapes(head) | _lip_shapes(head)
     names = tuple(name for name in ARKIT_NAMES if name in fields)
     moved = np.stack([fields[name] for name in names]).astype(np.float32)
     return ShapeSet(head.template, names, moved, "procedural head")
@@ -97,6 +98,16 @@ def built_in_shapes() -> ShapeSet:
 def _posed(head: Head, **controls: float) -> NDArray[np.float64]:
     curves = np.array([[controls.get(name, 0.0) for name in CONTROLS]])
     return animate_head(head, curves)[0].astype(np.float64)
+
+
+def _eyelid_shapes(face: FaceTemplate) -> dict[str, NDArray[np.float64]]:
+    """The face's own left eye is at the image's right."""
+    rest = face.vertices[None]
+    found = {}
+    for name, closure in (("eyeBlinkLeft", (0.0, 1.0)), ("eyeBlinkRight", (1.0, 0.0))):
+        closed = close_eyelids(rest, face, np.array([closure]))
+        found[name] = (closed - rest)[0].astype(np.float64)
+    return found
 
 
 def _jaw_shapes(head: Head) -> dict[str, NDArray[np.float64]]:

@@ -7,6 +7,8 @@ import numpy as np
 from learn2talk.head.surface import MOUTH_Y, Surface
 from learn2talk.mesh import MeshAssembly, fan_triangles, grid_triangles
 
+BAND_ROWS, BAND_COLUMNS = 3, 9  # of lashes, lids and brows
+
 
 def add_teeth(parts: MeshAssembly, surface: Surface) -> None:
     """Two arches of separate teeth, each a slightly domed plate."""
@@ -90,7 +92,7 @@ def add_eye(parts: MeshAssembly, surface: Surface, side: float) -> None:
         parts.add(*ball.patch(centre + np.column_stack([x, y]), lift), name)
     glint = centre + (-2.0, 2.2) + 1.1 * np.column_stack([np.cos(turn[::2]), np.sin(turn[::2])])
     parts.add(*ball.patch(glint, 1.2), "glint")
-    across = np.linspace(-1.0, 1.0, 9)
+    across = np.linspace(-1.0, 1.0, BAND_COLUMNS)
     taper = np.clip(1.0 - np.abs(across) ** 3, 0.08, 1.0)
     for name, wide, height, thickness, lift in (
         ("lash", 1.0, high - 0.4, 1.3, 0.9),
@@ -98,7 +100,7 @@ def add_eye(parts: MeshAssembly, surface: Surface, side: float) -> None:
         ("lid", 1.0, -low + 0.3, -1.8, 0.6),
     ):
         rows = []
-        for share in (0.0, 0.5, 1.0):
+        for share in np.linspace(0.0, 1.0, BAND_ROWS):
             plane = np.column_stack(
                 [half * wide * across, lid(half * across, height) + share * thickness * taper]
             )

@@ -19,17 +19,19 @@ LEVELS = {
             "avsr.subtitles avsr.synchrony avsr.audio avsr.video avsr.noise avsr.text"
             " learn2talk.mesh learn2talk.head learn2talk.articulation"
             " learn2talk.rasterize learn2talk.visibility learn2talk.drawing"
-            " learn2talk.contours learn2talk.resampling",
+            " learn2talk.contours learn2talk.resampling learn2talk.head_pose learn2talk.blinks",
             "avsr.models avsr.losses avsr.metrics avsr.decode"
             " learn2talk.models learn2talk.losses learn2talk.balance learn2talk.metrics",
             "avsr.files avsr.weights avsr.tracking avsr.face_tracks"
             " learn2talk.files learn2talk.default_student learn2talk.mouth_files learn2talk.fitting"
             " learn2talk.lip_reading"
             " learn2talk.mesh_files learn2talk.plain_pickles learn2talk.region_files"
-            " learn2talk.topology_regions learn2talk.topologies",
+            " learn2talk.topology_regions learn2talk.topologies learn2talk.network_folders"
+            " learn2talk.head_motion_files",
             "avsr.corpora avsr.data avsr.pretrained learn2talk.corpora learn2talk.data",
             "avsr.training learn2talk.training learn2talk.pretraining learn2talk.teacher_training"
-            " learn2talk.autoregressive_training learn2talk.lip_reader_training",
+            " learn2talk.autoregressive_training learn2talk.lip_reader_training"
+            " learn2talk.head_motion_training",
             "avsr.threads avsr.live avsr.live_mouth avsr.stream"
             " avsr.long_form avsr.transcript_files avsr.transcribe_imported"
             " avsr.transcribe avsr.evaluate avsr.export avsr.evaluate_whisper avsr.conditions"
@@ -40,7 +42,7 @@ LEVELS = {
             " learn2talk.readability"
             " learn2talk.export learn2talk.avatar"
             " learn2talk.sync_checks learn2talk.teacher learn2talk.closed_loop learn2talk.presets"
-            " learn2talk.closed_loop_report learn2talk.stages"
+            " learn2talk.closed_loop_report learn2talk.stages learn2talk.liveliness"
             " learn2talk.ablation learn2talk.ablation_pictures",
             "avsr.command_line avsr.cli learn2talk.commands learn2talk.cli",
         )

@@ -10,8 +10,11 @@ from torch.nn import functional
 from learn2talk.losses import (
     calibrated_sync_loss,
     contrastive_sync_loss,
+    gaussian_kl,
     lip_reading_loss,
     margin_sync_loss,
+    pose_loss,
+    pose_velocity_loss,
     shifted_negatives,
     sync_loss,
     velocity_loss,
@@ -36,6 +39,25 @@ def test_velocity_loss_by_hand_and_blind_to_a_constant_offset() -> None:
     prediction[0, 1, :, 0] += 2.0
     loss = velocity_loss(prediction, target, valid)  # only the pair 0-1 has two real frames
     assert loss.count == 1 and float(loss.total) == pytest.approx(4.0, rel=1e-5)
+
+
+def test_pose_losses_by_hand() -> None:
+    spread = torch.tensor([0.1, 0.1, 0.1, 2.0, 2.0])
+    target, valid = torch.zeros(1, 4, 6), torch.tensor([[True, True, False, True]])
+    prediction = target.clone()
+    prediction[0, 1] = torch.tensor([0.1, 0.0, 0.0, 4.0, 0.0, 50.0])  # 1 and 4; depth is not there
+    prediction[0, 2] = 9.0  # not tracked
+    loss = pose_loss(prediction, target, spread, valid)
+    assert float(loss.total) == pytest.approx(1.0) and loss.count == 3
+    velocity = pose_velocity_loss(prediction, target, spread, valid)
+    assert float(velocity.total) == pytest.approx(1.0) and velocity.count == 1
+
+
+def test_divergence_from_the_prior_by_hand() -> None:
+    mean = torch.tensor([[[0.0, 0.0], [2.0, 0.0], [7.0, 7.0]]])
+    log_variance = torch.tensor([[[0.0, 0.0], [0.0, 1.0], [3.0, 3.0]]])
+    loss = gaussian_kl(mean, log_variance, torch.tensor([[True, True, False]]))
+    assert float(loss.total) == pytest.approx(2.0 + (math.e - 2.0) / 2) and loss.count == 2
 
 
 def _units(*shape: int) -> Tensor:

@@ -38,7 +38,8 @@ def test_the_52_names_are_apples() -> None:
     assert len(ARKIT_NAMES) == len(set(ARKIT_NAMES)) == 52
     sides = [name.removesuffix("Left") for name in ARKIT_NAMES if name.endswith("Left")]
     assert {s + "Right" for s in sides} == {n for n in ARKIT_NAMES if n.endswith("Right")}
-    assert set(built_in_shapes().names) == LOWER_FACE and len(LOWER_FACE) == 27
+    blinks = {"eyeBlinkLeft", "eyeBlinkRight"}
+    assert set(built_in_shapes().names) == LOWER_FACE | blinks and len(LOWER_FACE) == 27
 
 
 @pytest.mark.parametrize(
