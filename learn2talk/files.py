@@ -153,7 +153,17 @@ def load_motion(path: Path | str) -> tuple[Motion, dict[str, Any]]:
     if missing:
         raise ValueError(f"{path}: has no {', '.join(missing)}; is it a motion?")
     template, fps = _template_from(arrays, path), float(arrays["fps"])
-    motion = Motion(arrays["vertices"], fps, template, arrays.get("head_pose"))
+    try:
+        motion = Motion(arrays["vertices"], fps, template, arrays.get("head_pose"))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    finite = np.isfinite(motion.vertices).all(axis=2)
+    if not finite.all():
+        frame, vertex = (int(place) for place in np.argwhere(~finite)[0])
+        raise ValueError(
+            f"{path}: vertex {vertex} of frame {frame} is {motion.vertices[frame, vertex]}, and "
+            f"{int((~finite).sum()) - 1} others are not finite; make the motion again"
+        )
     return motion, json.loads(str(arrays["provenance"]))
 
 

@@ -259,6 +259,61 @@ def test_broken_files_are_named(tmp_path: Path, folder: Path) -> None:
         load_motion(tmp_path / "none.npz")
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_motions_that_are_not_finite_are_refused(
+    trained: TrainedStudent, tmp_path: Path, bad: float
+) -> None:
+    motion = animate(np.zeros(6400), trained)
+    motion.vertices[3, 7, 1] = bad
+    save_motion(tmp_path / "face.npz", motion, {})
+    with pytest.raises(ValueError, match=r"face\.npz: vertex 7 of frame 3 is .*, and 0 others"):
+        load_motion(tmp_path / "face.npz")
+
+
+def _tone(kind: str, rate: int) -> np.ndarray:
+    """Two seconds that are no speech."""
+    time, rng = np.arange(2 * rate) / rate, np.random.default_rng(0)
+    chord = sum(np.sin(2 * np.pi * f * time) for f in (261.6, 329.6, 392.0)) / 3
+    return {
+        "noise": 0.5 * rng.standard_normal(len(time)).clip(-2, 2),
+        "music": 0.6 * np.asarray(chord) * (1 + np.sign(np.sin(2 * np.pi * 2 * time))) / 2,
+        "clipped": (20 * np.asarray(chord)).clip(-1, 1),
+        "quiet": 1e-4 * np.asarray(chord),
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", ["noise", "music", "clipped", "quiet"])
+def test_sound_that_is_no_speech_moves_a_finite_face(trained: TrainedStudent, kind: str) -> None:
+    motion = animate(_tone(kind, 16000), trained)
+    assert len(motion.vertices) == 50 and np.isfinite(motion.vertices).all()
+
+
+@pytest.mark.parametrize("rate", [8000, 22050, 44100, 48000, 96000])
+def test_sound_of_any_rate_has_the_same_length(
+    trained: TrainedStudent, tmp_path: Path, rate: int
+) -> None:
+    soundfile.write(tmp_path / "a.wav", _tone("music", rate).astype(np.float32), rate)
+    assert len(animate(tmp_path / "a.wav", trained).vertices) == 50
+
+
+@pytest.mark.parametrize("ending", ["mp3", "ogg", "flac"])
+def test_other_kinds_of_sound_files(trained: TrainedStudent, tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"a.{ending}"
+    soundfile.write(path, 0.3 * _tone("music", 16000).astype(np.float32), 16000)
+    assert abs(len(animate(path, trained).vertices) - 50) <= 2  # mp3 pads its ends
+
+
+def test_files_without_sound_are_named(trained: TrainedStudent, tmp_path: Path) -> None:
+    (tmp_path / "text.wav").write_text("no sound at all")
+    with pytest.raises(ValueError, match=r"text\.wav"):
+        animate(tmp_path / "text.wav", trained)
+    soundfile.write(tmp_path / "empty.wav", np.zeros(0, np.float32), 16000)
+    with pytest.raises(ValueError, match=r"empty\.wav"):
+        animate(tmp_path / "empty.wav", trained)
+    with pytest.raises(ValueError, match="NaN or infinite samples"):
+        animate(np.full(16000, np.nan), trained)
+
+
 def test_templates_and_motions_check_their_shapes() -> None:
     template = tiny_template()
     with pytest.raises(ValueError, match="names vertices 0 to 46"):
