@@ -142,6 +142,8 @@ def write_ablation(run: Path, corpora: Sequence[str]) -> list[Path]:
         "test": test,
         "verdicts": {corpus: verdicts(test[corpus], balanced) for corpus in corpora},
         "extras": extras,
+        "others": _kept(run / "measured" / "others.json"),
+        "teacher": _kept(run / "measured" / "teacher.json"),
     }
     write_json(run / "results.json", results)
     with write_atomically(run / "results.md") as temporary:
@@ -157,6 +159,11 @@ def write_ablation(run: Path, corpora: Sequence[str]) -> list[Path]:
     return [run / "results.md", run / "results.json", *pictures]
 
 
+def _kept(path: Path) -> dict[str, Any] | None:
+    """What was measured into a file; None where it was not."""
+    return dict(read_json(path)) if path.is_file() else None
+
+
 def _extras(folder: Path) -> dict[str, Any]:
     """Noise, calibration and experts, where they were measured."""
     return {path.stem: read_json(path) for path in sorted(folder.glob("*.json"))} | {
@@ -168,6 +175,11 @@ def _extras(folder: Path) -> dict[str, Any]:
 def markdown(results: Mapping[str, Any]) -> Iterator[str]:
     """Lines of the tables."""
     balanced = results["balanced"]
+    yield (
+        f"Full, balanced is `{balanced}`: of {', '.join(results['chosen_among'])} the best mean rank "
+        "over LVE, LSE-D and VER on the validation splits."
+    )
+    yield ""
     for corpus, found in results["test"].items():
         systems = found["systems"]
         yield f"## {corpus}: {found['clips']} test clips, intervals over {found['clustered_by']}s"
@@ -186,6 +198,15 @@ def markdown(results: Mapping[str, Any]) -> Iterator[str]:
         yield from _differences(found["minus"][balanced])
         yield from _noise(results["extras"][corpus].get("noise"))
         yield from _calibration(results["extras"][corpus])
+    yield from _others(results.get("others"))
+    yield from _teacher(results.get("teacher"))
+    yield "## Made with"
+    yield ""
+    for corpus, found in results["test"].items():
+        yield (
+            f"{corpus}: measured at commit `{found['commit']}`, bootstrap seed {found['seed']}; judge "
+            f"`{found['judge_sha256'][:12]}`, lip reader `{found['lip_reader_sha256'][:12]}`."
+        )
 
 
 def _aims(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -269,6 +290,39 @@ def _calibration(extras: Mapping[str, Any]) -> Iterator[str]:
             + " | ".join(cells)
             + " |"
         )
+    yield ""
+
+
+def _others(found: Mapping[str, Any] | None) -> Iterator[str]:
+    """Real speakers whom no network has seen or heard."""
+    if found is None:
+        return
+    names = list(found["students"])
+    yield f"## Real voices never heard: {found['clips']} clips of as many GRID speakers"
+    yield ""
+    yield "Mean lip error in mm; so few clips show no more than an order of size."
+    yield ""
+    yield "| sound | " + " | ".join(map(_words, names)) + " |"
+    yield "|---|" + "---:|" * len(names)
+    for row in found["rows"]:
+        level = "clean" if row["snr_db"] is None else f"{row['noise_type']} {row['snr_db']:g} dB"
+        cells = [_value(row["lip_error_mm"][name], 2) for name in names]
+        yield f"| {level} | " + " | ".join(cells) + " |"
+    yield ""
+
+
+def _teacher(found: Mapping[str, Any] | None) -> Iterator[str]:
+    """The 2D talking mouth beside the real films."""
+    if found is None:
+        return
+    yield f"## The 2D teacher: {found['utterances']} test films of grid"
+    yield ""
+    yield f"SSIM of the talking mouth to the real film: {_interval(found['ssim'], 3)}."
+    yield ""
+    yield "| mouth | WER of the lip reader (%) |"
+    yield "|---|---:|"
+    for name, rate in found["lip_reading_wer"].items():
+        yield f"| {_words(name)} | {_interval(rate, 1, 100)} |"
     yield ""
 
 
