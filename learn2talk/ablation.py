@@ -176,8 +176,8 @@ def markdown(results: Mapping[str, Any]) -> Iterator[str]:
     """Lines of the tables."""
     balanced = results["balanced"]
     yield (
-        f"Full, balanced is `{balanced}`: of {', '.join(results['chosen_among'])} the best mean rank "
-        "over LVE, LSE-D and VER on the validation splits."
+        f"Full, balanced is `{balanced}`: of {', '.join(results['chosen_among'])} the best mean "
+        "rank over LVE, LSE-D and VER on the validation splits."
     )
     yield ""
     for corpus, found in results["test"].items():
@@ -204,8 +204,8 @@ def markdown(results: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     for corpus, found in results["test"].items():
         yield (
-            f"{corpus}: measured at commit `{found['commit']}`, bootstrap seed {found['seed']}; judge "
-            f"`{found['judge_sha256'][:12]}`, lip reader `{found['lip_reader_sha256'][:12]}`."
+            f"{corpus}: measured at commit `{found['commit']}`, bootstrap seed {found['seed']}; "
+            f"judge `{found['judge_sha256'][:12]}`, lip reader `{found['lip_reader_sha256'][:12]}`."
         )
 
 
