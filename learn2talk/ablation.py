@@ -259,7 +259,8 @@ def _noise(noise: Mapping[str, Any] | None) -> Iterator[str]:
     yield ""
     yield "| noise | SNR (dB) | " + " | ".join(map(_words, names)) + " | difference |"
     yield "|---|---:|" + "---:|" * (len(names) + 1)
-    for row in noise["rows"]:
+    rows = sorted(noise["rows"], key=lambda row: (row["snr_db"] is not None, row["noise_type"]))
+    for row in rows:
         level = "clean" if row["snr_db"] is None else f"{row['snr_db']:g}"
         cells = [_interval(row["lip_error_mm"][name], 2) for name in names]
         apart = row[f"minus_{names[0]}_mm"][names[1]]

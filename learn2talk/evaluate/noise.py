@@ -34,7 +34,7 @@ def error_against_noise(
     split: str = "test",
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Lip error of students that hear mixtures, by noise and SNR, clean first.
+    """Lip error of students that hear mixtures, by noise and SNR.
 
     Args:
         students: name to folder, 1 or more.
