@@ -42,9 +42,8 @@ def without_head_pose(motion: Motion) -> Motion:
     """The same face looking straight ahead; the very motion where it has no head pose."""
     if motion.head_pose is None:
         return motion
-    free: NDArray[np.float32] = (motion.vertices - motion.head_pose[:, None, 3:]) @ _turns(
-        motion.head_pose
-    )
+    places = motion.vertices - motion.head_pose[:, None, 3:]
+    free = np.asarray(places @ _turns(motion.head_pose), dtype=np.float32)
     return replace(motion, vertices=free, head_pose=None)
 
 
