@@ -145,7 +145,7 @@ def write_ablation(run: Path, corpora: Sequence[str]) -> list[Path]:
         "others": _kept(run / "measured" / "others.json"),
         "teacher": _kept(run / "measured" / "teacher.json"),
     }
-    write_json(run / "results.json", results)
+    write_json(run / "results.json", _published(results))
     with write_atomically(run / "results.md") as temporary:
         temporary.write_text("\n".join(markdown(results)) + "\n", encoding="utf-8")
     pictures = [
@@ -157,6 +157,38 @@ def write_ablation(run: Path, corpora: Sequence[str]) -> list[Path]:
         ),
     ]
     return [run / "results.md", run / "results.json", *pictures]
+
+
+def _published(results: Mapping[str, Any]) -> dict[str, Any]:
+    """What a page needs of the results: intervals as three numbers, differences of one student."""
+
+    def short(value: Any) -> Any:
+        if isinstance(value, Mapping) and {"value", "low", "high"} <= value.keys():
+            return [_rounded(value[name]) for name in ("value", "low", "high")]
+        if isinstance(value, Mapping):
+            return {name: short(one) for name, one in value.items()}
+        if isinstance(value, list):
+            return [short(one) for one in value]
+        return _rounded(value)
+
+    balanced = results["balanced"]
+    test = {
+        corpus: {**found, "minus": {balanced: found["minus"][balanced]}}
+        for corpus, found in results["test"].items()
+    }
+    valid = {
+        corpus: {
+            name: {m: one[m] for m in ("lve_mm2", "lse_d", "ver") if m in one}
+            for name, one in found["systems"].items()
+        }
+        for corpus, found in results["valid"].items()
+    }
+    published: dict[str, Any] = short({**results, "test": test, "valid": valid})
+    return published
+
+
+def _rounded(value: Any) -> Any:
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def _kept(path: Path) -> dict[str, Any] | None:
