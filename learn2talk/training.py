@@ -539,7 +539,10 @@ def train_student(
 
     def save_best(best: nn.Module, metrics: dict[str, float]) -> None:
         assert isinstance(best, Student)
-        info = {**origin, **provenance(), "training": asdict(config), "valid": metrics}
+        told = asdict(config)
+        if told["lip_reader"] is not None:  # a student is passed on, its maker's folders are not
+            told["lip_reader"] = "/".join(Path(told["lip_reader"]).parts[-2:])
+        info = {**origin, **provenance(), "training": told, "valid": metrics}
         names = styles.names if styles else ()
         save_student(run_folder, best, template, clips.animated_ids, info, names)
 
