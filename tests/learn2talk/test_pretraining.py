@@ -231,7 +231,7 @@ def test_the_command_pretrains_from_a_table(
     lines = [f"{s.name}\t{s.speaker}\t{split}" for split, part in sounds.items() for s in part]
     table = tmp_path / "sounds.tsv"
     table.write_text("\n".join(["file\tspeaker\tsplit", *lines]) + "\n", encoding="utf-8")
-    words = f"pretrain {table} --whisper tiny --out {tmp_path / 'run'} --cpu".split()
+    words = f"train ear {table} --whisper tiny --out {tmp_path / 'run'} --cpu".split()
     words += "--config.model.width 16 --config.model.layers 1 --config.model.heads 2".split()
     words += "--config.train.max-updates 1 --config.train.validate-every 1".split()
     cli.main(words)
