@@ -54,6 +54,7 @@ def draw_mouths(
         ValueError: the template has another topology, or ``out`` holds something else.
     """
     prepared, out = Path(prepared), Path(out)
+    info = load_info(prepared)
     templates = load_templates(prepared)
     face = template or mean_template([templates[name] for name in _training_speakers(prepared)])
     topology = load_face_templates(prepared).topology
@@ -71,7 +72,7 @@ def draw_mouths(
         if load_info(out).get("drawn") != facts:
             raise ValueError(f"{out}: is finished and was made of something else; give another")
         return out
-    info = {**load_info(prepared), "drawn": facts}
+    info = {**info, "drawn": facts}
     info.pop("counts", None)
     splits = {split: _rows(prepared, split, templates, face, with_films) for split in SPLITS}
     return save_prepared(out, splits, load_face_templates(prepared), info)

@@ -52,6 +52,7 @@ def join_corpora(
     folders, out = [Path(part) for part in parts], Path(out)
     if not folders:
         raise ValueError(f"{out}: nothing to join; give one prepared corpus or more")
+    infos = [load_info(folder) for folder in folders]
     facts = {
         "parts": {folder.name: sha256_file(folder / "corpus.json") for folder in folders},
         "phones_estimated": estimate_phones,
@@ -60,7 +61,6 @@ def join_corpora(
         if load_info(out).get("joined") != facts:
             raise ValueError(f"{out}: is finished and was made of something else; give another")
         return out
-    infos = [load_info(folder) for folder in folders]
     info = {
         "name": " and ".join(str(one["name"]) for one in infos),
         "synthetic": all(one.get("synthetic", False) for one in infos),
