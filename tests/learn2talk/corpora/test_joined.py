@@ -74,9 +74,9 @@ def test_parts_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     three = _corpus(tmp_path / "three", "three", "s1", bigger)
     with pytest.raises(ValueError, match="speaker 's1' has another face"):
         join_corpora([one, three], tmp_path / "out")
-    with pytest.raises(ValueError, match="not a finished prepared corpus"):
+    with pytest.raises(ValueError, match="no corpus.json"):
         join_corpora([one, tmp_path], tmp_path / "out")
-    with pytest.raises(ValueError, match="not a finished prepared corpus"):
+    with pytest.raises(ValueError, match="no corpus.json"):
         draw_mouths(tmp_path, tmp_path / "out")
     with pytest.raises(ValueError, match="nothing to join"):
         join_corpora([], tmp_path / "out")
