@@ -89,7 +89,7 @@ class FilmFolder:
         landmarker_model: ``face_landmarker.task``.
 
     Raises:
-        ValueError: no such folder.
+        ValueError: no such folder, or no .mp4 in it.
     """
 
     def __init__(self, folder: Path | str, landmarker_model: Path | str) -> None:
@@ -97,6 +97,11 @@ class FilmFolder:
         self.name = f"films in {self.folder.name}"
         if not self.folder.is_dir():
             raise ValueError(f"{self.folder}: no such folder; give one with the teacher's films")
+        if not any(self.folder.glob("*.mp4")):
+            raise ValueError(
+                f"{self.folder}: has no film; it needs an .mp4 for each utterance, named "
+                f"{self.path_of('<utterance>').name} with __ for a slash"
+            )
         self.landmarker_model = landmarker_model
 
     def path_of(self, utterance_id: str) -> Path:
@@ -241,6 +246,14 @@ def teacher_quality(
         sums.append(float(values.sum()))
         counts.append(len(values))
         clusters.append((utterance.speaker_id, utterance.utterance_id))
+    if len(clusters) < 2:
+        first = (
+            f"; the first of {len(left_out)} left out: {left_out[0]['reason']}" if left_out else ""
+        )
+        raise ValueError(
+            f"{prepared}: {len(clusters)} utterances of split {split!r} can be measured with "
+            f"{teacher.name}, and an interval needs 2{first}"
+        )
     by = "speaker" if len({speaker for speaker, _ in clusters}) > 1 else "utterance"
     names = [speaker if by == "speaker" else name for speaker, name in clusters]
     ssim = pooled_mean(np.array(sums), np.array(counts), names, clustered_by=by, seed=seed)

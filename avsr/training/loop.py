@@ -82,7 +82,11 @@ class TrainingStoppedError(ValueError):
 
 
 def make_accelerator(config: TrainConfig, *, cpu: bool = False) -> Accelerator:
-    """Accelerator with the config's precision; under torchrun it joins the other processes."""
+    """Accelerator with the config's precision; under torchrun it joins the other processes.
+
+    The toolkit's commands and recipes leave them at their end (`avsr.command_line`); a script of
+    one's own calls the accelerator's ``end_training()``, or may be aborted on its way out.
+    """
     from accelerate import Accelerator
     from accelerate.utils import DistributedDataParallelKwargs
 

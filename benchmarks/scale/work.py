@@ -81,6 +81,7 @@ def train(corpus: Path, out: Path, updates: int) -> None:
         accelerator=accelerator,
         info={},
     )
+    accelerator.end_training()
 
 
 def untrained() -> Recognizer:
@@ -116,6 +117,7 @@ def decode(corpus: Path, out: Path) -> None:
         process_index=accelerator.process_index,
         num_processes=accelerator.num_processes,
     )
+    accelerator.end_training()
 
 
 def training_data(corpus: Path) -> None:

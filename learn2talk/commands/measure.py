@@ -101,6 +101,8 @@ def evaluate_teacher(
 
     if films is not None and talking_mouth is not None:
         raise ValueError(f"two teachers, {films} and {talking_mouth}; measure one at a time")
+    if landmarker_model is not None and films is None:
+        raise ValueError(f"{landmarker_model}: tracks the films of a teacher; give --films too")
     teacher: Teacher = RealFilm()
     if films is not None:
         if landmarker_model is None:

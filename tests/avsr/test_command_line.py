@@ -6,8 +6,10 @@ import errno
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import torch
 
 from avsr.command_line import guarded, run_command, run_commands
 
@@ -106,6 +108,15 @@ def test_debug_shows_where(words: tuple[str, ...], capsys: pytest.CaptureFixture
 def test_our_own_bug_keeps_its_traceback() -> None:
     with pytest.raises(KeyError):
         run("broken")
+
+
+def test_a_command_leaves_the_processes_that_it_joined(tmp_path: Path) -> None:
+    def joins(words: list[str]) -> None:
+        store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
+        torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+
+    guarded("prog", joins, [])
+    assert not torch.distributed.is_initialized()
 
 
 def test_ctrl_c_is_130_and_says_that_parts_are_kept(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,13 @@ from avsr.data.manifest import (
     load_prepared,
     save_prepared,
 )
-from avsr.files import MediaError, write_json, write_video
+from avsr.files import MediaError, read_json, write_json, write_video
 from avsr.models.recognizer import Recognizer, RecognizerConfig
 from avsr.text import Tokenizer, train_tokenizer
 from avsr.training.loop import TrainConfig
 from avsr.training.recognizer import save_recognizer
 from learn2talk import teacher as teacher_module
+from learn2talk.cli import main
 from learn2talk.data.mouths import MouthClips, collate_mouths
 from learn2talk.models.picture_sync import PictureSync
 from learn2talk.models.student import StudentConfig
@@ -294,6 +296,56 @@ def test_a_recogniser_without_mouths_is_refused(
         teacher_quality(RealFilm(), films, tmp_path / "ear.safetensors")
 
 
+def test_too_few_mouths_to_measure_are_counted_with_the_first_reason(
+    films: Path, reader: Path
+) -> None:
+    class Nothing:
+        name = "nothing"
+
+        def mouth(self, utterance: PreparedUtterance) -> Mouth:
+            raise ValueError(f"utterance {utterance.utterance_id}: no film")
+
+    with pytest.raises(
+        ValueError, match=r"0 utterances of split 'test' .* first of 3 .* test0: no"
+    ):
+        teacher_quality(Nothing(), films, reader, say=lambda _: None)
+
+
+def test_the_command_measures_each_kind_of_teacher(
+    films: Path,
+    reader: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(teacher_module, "FaceTracker", _Tracker)
+    save_talking_mouth(tmp_path / "mouth", TalkingMouth(SMALL), {})
+    (tmp_path / "films").mkdir()
+    for name, count in {"test0": 50, "test1": 54, "test2": 20}.items():
+        picture = np.full((120, 160, 3), 128, np.uint8)
+        write_video(tmp_path / f"films/{name}.mp4", [picture] * count)
+    plain = ["evaluate-teacher", str(films), "--lip-reader", str(reader)]
+    out = tmp_path / "quality.json"
+    made = ["--films", str(tmp_path / "films"), "--landmarker-model", "model"]
+    ours = ["--talking-mouth", str(tmp_path / "mouth")]
+    named = {}
+    for words in ([], ours, made):
+        main([*plain, *words, "--out", str(out)])
+        figures = read_json(out)
+        named[figures["teacher"].split(" ")[0]] = figures["utterances"]
+    assert named == {"real": 3, "talking": 3, "films": 2}
+    assert "test2.mp4: 20 frames for an utterance of 58" in capsys.readouterr().out
+    main(plain)
+    assert json.loads(capsys.readouterr().out)["ssim"]["value"] == pytest.approx(1.0)
+    for words, said in (
+        ([*made, *ours], "two teachers"),
+        (["--landmarker-model", "model"], "give --films too"),
+    ):
+        with pytest.raises(SystemExit):
+            main([*plain, *words])
+        assert said in capsys.readouterr().err
+
+
 class _Tracker(StandInTracker):
     def __enter__(self) -> _Tracker:
         return self
@@ -307,7 +359,11 @@ def test_a_folder_of_films(films: Path, tmp_path: Path, monkeypatch: pytest.Monk
     utterance = replace(decode_row(load_prepared(films, "test")[0]), utterance_id="s0/test0")
     with pytest.raises(ValueError, match="gone: no such folder"):
         FilmFolder(tmp_path / "gone", "model")
+    with pytest.raises(ValueError, match=r"has no film; it needs an .mp4 .* <utterance>.mp4"):
+        FilmFolder(tmp_path, "model")
+    (tmp_path / "b.mp4").touch()
     folder = FilmFolder(tmp_path, "model")
+    (tmp_path / "b.mp4").unlink()
     assert folder.missing(["s0/test0", "b"]) == ["s0/test0", "b"]
     with pytest.raises(ValueError, match=r"utterance s0/test0: .*s0__test0.mp4 is missing"):
         folder.mouth(utterance)
