@@ -97,11 +97,19 @@ def _template_from(arrays: Mapping[str, NDArray], path: Path) -> FaceTemplate:
         if name.startswith("region/")
     }
     try:
-        return FaceTemplate(
+        template = FaceTemplate(
             str(arrays["topology"]), arrays["template"], arrays["triangles"], regions
         )
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+    finite = np.isfinite(template.vertices).all(axis=1)
+    if not finite.all():
+        vertex = int(np.flatnonzero(~finite)[0])
+        raise ValueError(
+            f"{path}: vertex {vertex} of the neutral face is {template.vertices[vertex]}; give a "
+            "face without holes in its numbers"
+        )
+    return template
 
 
 def _read_npz(path: Path) -> dict[str, NDArray]:

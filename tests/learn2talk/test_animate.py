@@ -270,6 +270,17 @@ def test_motions_that_are_not_finite_are_refused(
         load_motion(tmp_path / "face.npz")
 
 
+def test_a_neutral_face_that_is_not_finite_is_refused(tmp_path: Path) -> None:
+    face = tiny_template()
+    vertices = face.vertices.copy()
+    vertices[5, 2] = np.nan
+    save_template(
+        tmp_path / "face.npz", FaceTemplate("tiny", vertices, face.triangles, face.regions)
+    )
+    with pytest.raises(ValueError, match=r"face\.npz: vertex 5 of the neutral face is"):
+        load_template(tmp_path / "face.npz")
+
+
 def _tone(kind: str, rate: int) -> np.ndarray:
     """Two seconds that are no speech."""
     time, rng = np.arange(2 * rate) / rate, np.random.default_rng(0)
