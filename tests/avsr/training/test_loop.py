@@ -226,8 +226,10 @@ batches = [collate([examples.example(i, 0) for i in part]) for part in parts]
 update_step(wrapped, optimizer, loss, batches, accelerator, max_grad_norm=1e9)
 if accelerator.is_main_process:
     torch.save(model.state_dict(), {out!r})
-from avsr.command_line import leave_process_group
-leave_process_group()
+accelerator.wait_for_everyone()
+# Now and then torch's threads abort an interpreter that ends, also after the group is left.
+import os
+os._exit(0)
 """
 
 
