@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from avsr.files import read_json, sha256_file
+from avsr.files import read_json
 from avsr.losses import LossSum
 from avsr.training.loop import TrainConfig, make_accelerator, train
 from avsr.training.run_folder import provenance, write_run_info
@@ -31,6 +31,7 @@ from learn2talk.metrics.head import (
     pose_spread,
 )
 from learn2talk.models.head_motion import PREDICTED, HeadMotionConfig, PoseVAE
+from learn2talk.training import origin_of
 
 SLOW_FRAMES = 5  # 0.2 s: over one frame a tracker's jitter counts as movement
 SPREAD_FLOOR = 1e-4  # rad and mm: a number that never changes
@@ -213,7 +214,7 @@ def train_head_motion(
     read = partial(HeadClips, prepared, num_mels=config.model.num_mels)
     clips = read("train", augment=config.augment, seed=config.train.seed)
     valid = read("valid")
-    facts = _facts(prepared, train=clips, valid=valid)
+    facts = origin_of(prepared, train=clips, valid=valid)
     write_run_info(run_folder, {"head_motion": config}, facts)
     seed_everything(config.train.seed, 0)
     model = PoseVAE(config.model)
@@ -254,14 +255,3 @@ def statistics_of(clips: HeadClips) -> tuple[Tensor, Tensor, Tensor]:
         torch.from_numpy(frames.std(axis=0) + 1e-3),
         torch.from_numpy(np.maximum(spread, SPREAD_FLOOR).astype(np.float32)),
     )
-
-
-def _facts(prepared: Path, **parts: HeadClips) -> dict[str, Any]:
-    """What a run says about its data."""
-    corpus = prepared / "corpus.json"
-    return {
-        "corpus": read_json(corpus).get("name", prepared.name),
-        "corpus_json_sha256": sha256_file(corpus),
-        "clips": {name: len(part) for name, part in parts.items()},
-        "excluded": {name: [list(e) for e in part.excluded] for name, part in parts.items()},
-    }

@@ -26,6 +26,7 @@ from avsr.training.recognizer import load_recognizer
 from avsr.training.run_folder import provenance, write_run_info
 from avsr.training.seed import seed_everything
 from learn2talk.balance import BALANCES, Balance, balanced
+from learn2talk.data.head_motion import HeadClips
 from learn2talk.data.hearing import HearingConfig, load_encoder, noise_mixer
 from learn2talk.data.motion import (
     MotionAugment,
@@ -394,7 +395,7 @@ def validate_student(
     }
 
 
-def origin_of(prepared: Path, **clips: MotionClips | MouthClips) -> dict[str, Any]:
+def origin_of(prepared: Path, **clips: MotionClips | MouthClips | HeadClips) -> dict[str, Any]:
     """What a run needs to say about its data."""
     corpus = prepared / "corpus.json"
     return {

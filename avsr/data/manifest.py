@@ -88,9 +88,7 @@ class PreparedUtterance:
     num_frames: int
     num_samples: int
     source: str
-    head_pose: np.ndarray = field(
-        default_factory=lambda: np.zeros((0, HEAD_POSE_NUMBERS), np.float32)
-    )
+    head_pose: np.ndarray = field(default_factory=unknown_head_pose)
 
 
 def encode_array(array: np.ndarray) -> bytes:

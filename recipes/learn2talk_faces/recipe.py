@@ -275,7 +275,7 @@ def readers_stage(config: FacesConfig) -> list[Job]:
 
 
 def ear_stage(config: FacesConfig) -> list[Job]:
-    """The ear, and the students that do not go on from another."""
+    """The ear, taught by Whisper what many voices say, in noise."""
     whisper = config.root / "models" / "whisper-tiny.en"
     noise = ambience_and_babble(config.root)
     return [(pretrain_ear, (sounds(config), whisper, config.out / "ear", config.ear, noise), {})]
