@@ -15,6 +15,8 @@ from avsr.schema import VISUAL_SOURCES, ErrorCounts, Hypothesis
 from avsr.text import normalise
 
 CLEAN = "none"  # noise type of clean audio
+DRY = "none"  # no room but that of the recording
+CLEAN_VIDEO = "clean"
 _MODALITY_ORDER = ("audio", "video", "audio_visual")
 
 
@@ -37,7 +39,10 @@ class Protocol:
 
     ``training_noises`` and ``test_noises`` map a noise type to its files (none for a noise that is
     computed, such as white noise). ``seeds`` are those of the noise, ``snrs_db`` the levels in dB
-    without clean. ``selection`` says how the checkpoint was chosen.
+    without clean. ``selection`` says how the checkpoint was chosen. ``video_conditions`` and
+    ``reverberations`` name what pictures and rooms there were (undisturbed ones among them, where
+    they were), ``preset`` the published protocol that was followed and ``faults`` those of its
+    faults that were asked for.
     """
 
     corpus: str
@@ -51,9 +56,18 @@ class Protocol:
     snr_definition: Literal["utterance", "active_speech"] = "utterance"
     selection: str = ""
     notes: tuple[str, ...] = ()
+    video_conditions: tuple[str, ...] = (CLEAN_VIDEO,)
+    reverberations: tuple[str, ...] = (DRY,)
+    preset: str | None = None
+    faults: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name, values in (("snrs_db", self.snrs_db), ("seeds", self.seeds)):
+        for name, values in (
+            ("snrs_db", self.snrs_db),
+            ("seeds", self.seeds),
+            ("video_conditions", self.video_conditions),
+            ("reverberations", self.reverberations),
+        ):
             if len(set(values)) != len(values):
                 raise ValueError(f"protocol {self.corpus}: {name} {values} repeats a value")
         if not all(math.isfinite(snr) for snr in self.snrs_db):
@@ -81,19 +95,26 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Arm:
-    """A system with the streams that it was given: one curve."""
+    """A system with the streams that it was given, and what was done to them: one curve.
+
+    ``video_condition`` and ``reverberation`` as in :class:`avsr.schema.Hypothesis`.
+    """
 
     system: str
     modality: str
     visual_source: str
+    video_condition: str = "clean"
+    reverberation: str = DRY
 
     @property
-    def order(self) -> tuple[int, int, str]:
-        """Sort key: audio, video, audio-visual; then visual source; then name."""
+    def order(self) -> tuple[int, int, str, tuple[bool, str], tuple[bool, str]]:
+        """Sort key: audio, video, audio-visual; visual source; name; what is undisturbed first."""
         return (
             _MODALITY_ORDER.index(self.modality),
             VISUAL_SOURCES.index(self.visual_source),
             self.system,
+            (self.video_condition != CLEAN_VIDEO, self.video_condition),
+            (self.reverberation != DRY, self.reverberation),
         )
 
 
@@ -156,12 +177,15 @@ def read_cells(
         except ValueError as error:
             raise ScoringError(f"{where}: {error}") from error
         _check(one, utterances, protocol, where)
-        arm = Arm(one.system, one.modality, one.visual_source)
+        arm = Arm(
+            one.system, one.modality, one.visual_source, one.video_condition, one.reverberation
+        )
         cell = found.setdefault((arm, one.noise_type, one.snr_db), {})
         if (one.utterance_id, one.seed) in cell:
             raise ScoringError(
                 f"{where}: utterance {one.utterance_id} is there twice for {arm.system}, "
-                f"{arm.modality}, {arm.visual_source}, noise {one.noise_type} at "
+                f"{arm.modality}, {arm.visual_source}, video {arm.video_condition}, room "
+                f"{arm.reverberation}, noise {one.noise_type} at "
                 f"{one.snr_db} dB, seed {one.seed}; decode once and keep one row"
             )
         cell[one.utterance_id, one.seed] = normalise(one.hypothesis)
@@ -213,6 +237,13 @@ def _check(
             f"{where}: utterance {one.utterance_id} in noise {one.noise_type!r} at {one.snr_db} "
             f"dB, seed {one.seed} is outside the protocol: {', '.join(protocol.test_noises)}; "
             f"{protocol.snrs_db} dB; seeds {protocol.seeds}"
+        )
+    seen = one.visual_source == "none" or one.video_condition in protocol.video_conditions
+    if not seen or one.reverberation not in protocol.reverberations:
+        raise ScoringError(
+            f"{where}: utterance {one.utterance_id} with video {one.video_condition!r} in room "
+            f"{one.reverberation!r} is outside the protocol: "
+            f"{', '.join(protocol.video_conditions)}; {', '.join(protocol.reverberations)}"
         )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from avsr.conditions import Arm
+from avsr.conditions import CLEAN_VIDEO, DRY, Arm
 from avsr.files import write_atomically
 from avsr.tables import arm_labels, level_label, percent, wide_rows
 from avsr.tables import levels as levels_of
@@ -58,7 +58,8 @@ def styles(arms: Sequence[Arm]) -> dict[Arm, Style]:
     chosen = {}
     for arm in arms:
         key = (arm.modality, arm.visual_source)
-        if key in _STYLES and key not in taken:
+        disturbed = arm.video_condition != CLEAN_VIDEO or arm.reverberation != DRY
+        if key in _STYLES and key not in taken and not disturbed:
             taken.add(key)
             chosen[arm] = _STYLES[key]
         else:

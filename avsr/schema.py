@@ -142,6 +142,8 @@ class Hypothesis:
 
     ``snr_db`` is ``None`` for clean audio (0.0 is 0 dB); ``seed`` is the seed of the noise,
     ``None`` where there is none; ``noise_type`` is ``"none"`` for clean audio.
+    ``video_condition`` says what was done to the pictures (``"clean"``: nothing, or none were
+    seen), ``reverberation`` in which room the speech was said (``"none"``: as it was recorded).
     """
 
     utterance_id: str
@@ -154,6 +156,8 @@ class Hypothesis:
     seed: int | None
     reference: str
     hypothesis: str
+    video_condition: str = "clean"
+    reverberation: str = "none"
 
     def __post_init__(self) -> None:
         if self.modality not in MODALITIES:
@@ -165,6 +169,11 @@ class Hypothesis:
             raise ValueError(
                 f"utterance {self.utterance_id}: visual source {self.visual_source!r} is not one "
                 f"of {', '.join(VISUAL_SOURCES)}"
+            )
+        if self.visual_source == "none" and self.video_condition != "clean":
+            raise ValueError(
+                f"utterance {self.utterance_id}: video condition {self.video_condition!r} of a "
+                "recogniser that sees nothing; write 'clean'"
             )
 
     def to_row(self) -> dict[str, Any]:
@@ -179,7 +188,9 @@ class Hypothesis:
             ValueError: a field is missing or unknown; the message names it.
         """
         names = {field.name for field in fields(cls)}
-        missing, unknown = sorted(names - row.keys()), sorted(row.keys() - names)
+        # Rows from before these two conditions existed were clean and dry.
+        added = {"video_condition", "reverberation"}
+        missing, unknown = sorted(names - added - row.keys()), sorted(row.keys() - names)
         if missing or unknown:
             raise ValueError(
                 f"hypothesis of utterance {row.get('utterance_id', '?')}: "

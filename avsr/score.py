@@ -1,26 +1,31 @@
 """hypotheses.jsonl -> one results dict: counts, rates, intervals, comparisons, summaries, audit.
 
-Needs neither a GPU nor audio. The result is JSON-ready; its schema, version 1 (rates, differences
+Needs neither a GPU nor audio. The result is JSON-ready; its schema, version 2 (rates, differences
 and intervals are fractions, 0.05 is 5 %; ``None`` is absent, 0.0 dB is a level):
 
 ``schema``, ``schema_version``
-    ``"avsr.results"``, 1.
+    ``"avsr.results"``, 2.
 ``provenance``
     The fields of :class:`Provenance` plus ``hypotheses_sha256`` and ``normaliser_version``.
 ``protocol``
     The fields of :class:`Protocol` plus ``num_utterances``, ``num_speakers``, ``num_words``,
-    ``matched_noise`` {noise type: seen in training} and ``shared_noise_files`` (must be empty).
+    ``matched_noise`` {noise type: seen in training}, ``shared_noise_files`` (must be empty), and
+    ``utterances``: [id, speaker, words] of each, in the order of ``errors``.
 ``interval``
     ``confidence``, ``method``, ``clustered_by`` ("speaker" | "utterance"), ``num_clusters``,
     ``num_resamples``, ``seed``.
 ``rows``
-    One for each arm (``system``, ``modality``, ``visual_source``), ``noise_type`` and ``snr_db``,
+    One for each arm (``system``, ``modality``, ``visual_source``, ``video_condition``,
+    ``reverberation``), ``noise_type`` and ``snr_db``,
     with ``scope`` "pooled" (over seeds) or "seed" (``seed`` tells which): ``substitutions``,
     ``insertions``, ``deletions``, ``words``, ``wer``, ``wer_low``, ``wer_high``, ``cer``, ``ser``
     (these two with their interval in pooled rows), ``num_expected``, ``num_scored``, ``coverage``.
+    Pooled rows also have ``errors``, the word errors of each mixture as numbers between spaces,
+    utterance by utterance and in each seed by seed: what :mod:`avsr.compare` pairs.
 ``comparisons``
     Arm against ``baseline`` arm on the same mixtures at one level: ``kind``
-    ("audio_visual_vs_audio" | "generated_vs_control"), ``wer``, ``baseline_wer``, ``difference``
+    ("audio_visual_vs_audio" | "generated_vs_control" | "disturbed_vs_undisturbed" |
+    "system_vs_system"), ``wer``, ``baseline_wer``, ``difference``
     (arm minus baseline, negative: the arm is better), ``difference_low``, ``difference_high``,
     ``p_value`` (two-sided, not corrected for the number of comparisons), ``num_mixtures``.
 ``summaries``
@@ -40,6 +45,8 @@ from tqdm import tqdm
 
 from avsr.audit import audit
 from avsr.conditions import (
+    CLEAN_VIDEO,
+    DRY,
     Arm,
     Bootstrap,
     Cell,
@@ -68,7 +75,9 @@ __all__ = [
 ]
 
 SCHEMA = "avsr.results"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+GENERATED = ("generated_from_clean", "generated_from_noisy")
+CONTROLS = ("generated_from_other", "still")
 
 
 def score(
@@ -121,6 +130,14 @@ def score(
                 {file for files in noises.values() for file in files}
                 & {file for files in protocol.training_noises.values() for file in files}
             ),
+            "utterances": [
+                [
+                    name,
+                    utterances[name].speaker_id,
+                    len(normalise(utterances[name].reference).split()),
+                ]
+                for name in sorted(utterances)
+            ],
         },
         "interval": {
             "method": "percentile bootstrap over clusters, all seeds of a cluster together",
@@ -140,6 +157,7 @@ def _rows(cell: Cell, settings: Bootstrap) -> list[dict[str, Any]]:
         **_row(cell, range(len(cell.words)), settings, intervals=("wer", "cer", "ser")),
         "scope": "pooled",
         "seed": None,
+        "errors": " ".join(str(one.errors.errors) for one in cell.words),
     }
     seeds = sorted({one.seed for one in cell.words if one.seed is not None})
     rows = [pooled]
@@ -176,23 +194,34 @@ def _row(
 
 
 def baselines(arm: Arm, arms: Sequence[Arm]) -> list[tuple[str, Arm]]:
-    """What an audio-visual arm is compared with: (kind, arm).
+    """What an arm is compared with: (kind, arm).
 
-    Every audio arm, a separately trained one and the same network without its video alike. Faces
-    generated from this utterance's audio are also compared with the same system's controls, the
-    mismatched and the still face.
+    An audio-visual arm with every audio arm in the same room, a separately trained one and the same
+    network without its video alike. Faces generated from this utterance's audio also with the same
+    system's controls, the mismatched and the still face. Disturbed pictures or a room with the
+    same arm undisturbed. And every system with those named after it that were given the same.
     """
-    if arm.modality != "audio_visual":
-        return []
-    found = [("audio_visual_vs_audio", other) for other in arms if other.modality == "audio"]
-    if arm.visual_source in ("generated_from_clean", "generated_from_noisy"):
-        found += [
-            ("generated_vs_control", other)
-            for other in arms
-            if (other.system, other.modality) == (arm.system, arm.modality)
-            and other.visual_source in ("generated_from_other", "still")
-        ]
+    found: list[tuple[str, Arm]] = []
+    given = _given(arm)
+    generated = given[:2] in {("audio_visual", source) for source in GENERATED}
+    for other in arms:
+        also = _given(other)
+        if arm.modality == "audio_visual" and also[0] == "audio" and also[3] == given[3]:
+            found.append(("audio_visual_vs_audio", other))
+        if also == given and other.system > arm.system:
+            found.append(("system_vs_system", other))
+        if other == arm or other.system != arm.system:
+            continue
+        if also == (*given[:2], CLEAN_VIDEO, DRY):
+            found.append(("disturbed_vs_undisturbed", other))
+        if generated and also in {(given[0], control, *given[2:]) for control in CONTROLS}:
+            found.append(("generated_vs_control", other))
     return found
+
+
+def _given(arm: Arm) -> tuple[str, str, str, str]:
+    """Everything about an arm but its system."""
+    return arm.modality, arm.visual_source, arm.video_condition, arm.reverberation
 
 
 def _comparisons(cells: Sequence[Cell], settings: Bootstrap) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from avsr.conditions import CLEAN, Arm
+from avsr.conditions import CLEAN, CLEAN_VIDEO, DRY, Arm
 from avsr.files import write_atomically
 
 SOURCE_LABELS = {
@@ -28,7 +28,8 @@ SOURCE_ROLES = {
 }
 _MODALITY_LABELS = {"audio": "A", "video": "V", "audio_visual": "AV"}
 CSV_FIELDS = (
-    *("system", "modality", "visual_source", "noise_type", "snr_db", "scope", "seed"),
+    *("system", "modality", "visual_source", "video_condition", "reverberation"),
+    *("noise_type", "snr_db", "scope", "seed"),
     *(
         "substitutions",
         "insertions",
@@ -44,7 +45,13 @@ CSV_FIELDS = (
 
 def arm_of(row: Mapping[str, Any]) -> Arm:
     """The arm that a row, comparison, summary or baseline of the results is about."""
-    return Arm(row["system"], row["modality"], row["visual_source"])
+    return Arm(
+        row["system"],
+        row["modality"],
+        row["visual_source"],
+        row["video_condition"],
+        row["reverberation"],
+    )
 
 
 def arm_labels(results: Mapping[str, Any]) -> dict[Arm, str]:
@@ -58,9 +65,11 @@ def arm_labels(results: Mapping[str, Any]) -> dict[Arm, str]:
 
 
 def _plain_label(arm: Arm) -> str:
+    room = "" if arm.reverberation == DRY else f", room {arm.reverberation}"
     if arm.modality == "audio":
-        return "A: audio only"
-    return f"{_MODALITY_LABELS[arm.modality]}: {SOURCE_LABELS[arm.visual_source]}"
+        return f"A: audio only{room}"
+    pictures = "" if arm.video_condition == CLEAN_VIDEO else f", {arm.video_condition}"
+    return f"{_MODALITY_LABELS[arm.modality]}: {SOURCE_LABELS[arm.visual_source]}{pictures}{room}"
 
 
 def level_label(snr_db: float | None) -> str:
@@ -243,7 +252,8 @@ def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
 def csv_text(results: Mapping[str, Any]) -> str:
     """All rows, pooled and by seed, in the columns ``CSV_FIELDS``; rates are fractions."""
     out = io.StringIO()
-    writer = csv.DictWriter(out, CSV_FIELDS, restval="", lineterminator="\n")
+    # The errors of every mixture are for programs: they stay in the JSON.
+    writer = csv.DictWriter(out, CSV_FIELDS, restval="", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(results["rows"])
     return out.getvalue()

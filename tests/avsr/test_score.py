@@ -305,11 +305,11 @@ def test_the_protocol_refuses_what_cannot_be():
 
 def test_results_are_json_and_tables_hold_their_numbers(tmp_path):
     result = run(tmp_path, clean_rows())
-    assert json.loads(json.dumps(result, allow_nan=False))["schema_version"] == 1
+    assert json.loads(json.dumps(result, allow_nan=False))["schema_version"] == 2
     assert "28.6" in markdown(result)
     head, first, *_ = csv_text(result).splitlines()
     assert head.split(",") == list(CSV_FIELDS)
-    assert first.startswith("tiny,audio,none,none,,pooled,,2,1,1,14,3,3,1.0,0.2857")
+    assert first.startswith("tiny,audio,none,clean,none,none,,pooled,,2,1,1,14,3,3,1.0,0.2857")
 
 
 def test_numbers_are_written_as_readers_expect():
@@ -318,3 +318,57 @@ def test_numbers_are_written_as_readers_expect():
     )
     assert p_text(2 / 2001, 2000) == "< 0.001"
     assert p_text(0.5, 2000) == "0.500"
+
+
+def test_disturbed_pictures_and_rooms_are_arms_of_their_own():
+    clean = Arm("fused", "audio_visual", "mouth_crops")
+    frozen = replace(clean, video_condition="frozen")
+    dry, wet = Arm("ear", "audio", "none"), Arm("ear", "audio", "none", reverberation="rt60_0.6")
+    arms = [dry, wet, clean, frozen]
+    assert baselines(frozen, arms) == [
+        ("audio_visual_vs_audio", dry),
+        ("disturbed_vs_undisturbed", clean),
+    ]
+    assert baselines(wet, arms) == [("disturbed_vs_undisturbed", dry)]
+    assert sorted(arms, key=lambda arm: arm.order) == arms
+
+
+def test_systems_given_the_same_are_compared_once():
+    arms = [Arm("a", "audio", "none"), Arm("b", "audio", "none")]
+    assert baselines(arms[0], arms) == [("system_vs_system", arms[1])]
+    assert baselines(arms[1], arms) == []
+
+
+def test_the_errors_of_every_mixture_are_kept_in_order(tmp_path):
+    rows = noisy_rows({0.0: "lay red in c four", -10.0: ""})
+    result = run(tmp_path, rows)
+    assert result["protocol"]["utterances"] == [["u1", "s1", 6], ["u2", "s1", 6], ["u3", "s2", 2]]
+    by_level = {row["snr_db"]: row for row in result["rows"] if row["scope"] == "pooled"}
+    # u1 with seeds 0 and 1, then u2, then u3.
+    assert by_level[0.0]["errors"] == "1 1 0 0 0 0"
+    assert by_level[-10.0]["errors"] == "6 6 0 0 0 0"
+
+
+def test_conditions_outside_the_protocol_are_refused(tmp_path):
+    wet = [replace(one, reverberation="hall") for one in clean_rows()]
+    with pytest.raises(ScoringError, match=r"row 1: utterance u1 .* room 'hall' is outside"):
+        run(tmp_path, wet)
+    with pytest.raises(ValueError, match="sees nothing"):
+        replace(clean_rows()[0], video_condition="frozen")
+    frozen = {"modality": "video", "visual_source": "mouth_crops", "video_condition": "frozen"}
+    with pytest.raises(ScoringError, match="video 'frozen'"):
+        run(tmp_path, [replace(clean_rows()[0], **frozen)])
+    inside = replace(
+        PROTOCOL, video_conditions=("clean", "frozen"), reverberations=("none", "hall")
+    )
+    rows = run(tmp_path, [replace(one, **frozen) for one in clean_rows()] + wet, inside)["rows"]
+    assert {(row["video_condition"], row["reverberation"]) for row in rows} == {
+        ("frozen", "none"),
+        ("clean", "hall"),
+    }
+
+
+def test_rows_from_before_the_conditions_were_clean_and_dry():
+    row = clean_rows()[0].to_row()
+    del row["video_condition"], row["reverberation"]
+    assert Hypothesis.from_row(row) == clean_rows()[0]
