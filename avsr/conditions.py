@@ -9,14 +9,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
+from avsr.data.rooms import DRY
 from avsr.files import read_jsonl
 from avsr.metrics import Score, character_errors, sentence_errors, word_errors
 from avsr.schema import VISUAL_SOURCES, ErrorCounts, Hypothesis
 from avsr.text import normalise
+from avsr.video_conditions import CLEAN_VIDEO
 
 CLEAN = "none"  # noise type of clean audio
-DRY = "none"  # no room but that of the recording
-CLEAN_VIDEO = "clean"
 _MODALITY_ORDER = ("audio", "video", "audio_visual")
 
 

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from avsr.conditions import CLEAN_VIDEO, DRY, Arm
+from avsr.conditions import Arm
+from avsr.data.rooms import DRY
 from avsr.files import write_atomically
 from avsr.tables import arm_labels, level_label, percent, wide_rows
 from avsr.tables import levels as levels_of
+from avsr.video_conditions import CLEAN_VIDEO
 
 WIDTH, HEIGHT = 440, 330  # of a panel's view box; near the width of a phone, so text stays readable
 LEFT, RIGHT, TOP, BOTTOM = 40, 10, 26, 46

@@ -45,8 +45,6 @@ from tqdm import tqdm
 
 from avsr.audit import audit
 from avsr.conditions import (
-    CLEAN_VIDEO,
-    DRY,
     Arm,
     Bootstrap,
     Cell,
@@ -57,10 +55,12 @@ from avsr.conditions import (
     expected_by_id,
     read_cells,
 )
+from avsr.data.rooms import DRY
 from avsr.files import sha256_file
 from avsr.metrics import clustered_bootstrap, corpus_errors, paired_bootstrap
 from avsr.summaries import summarise
 from avsr.text import NORMALISER_VERSION, normalise
+from avsr.video_conditions import CLEAN_VIDEO
 
 __all__ = [
     "SCHEMA",

@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from avsr.conditions import CLEAN, CLEAN_VIDEO, DRY, Arm
+from avsr.conditions import CLEAN, Arm
+from avsr.data.rooms import DRY
 from avsr.files import write_atomically
+from avsr.video_conditions import CLEAN_VIDEO
 
 SOURCE_LABELS = {
     "none": "no face",

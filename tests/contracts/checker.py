@@ -16,7 +16,8 @@ LEVELS = {
     for level, names in enumerate(
         (
             "avsr.units avsr.schema learn2talk.schema",
-            "avsr.subtitles avsr.synchrony avsr.audio avsr.video avsr.noise avsr.text"
+            "avsr.subtitles avsr.synchrony avsr.audio avsr.video avsr.noise avsr.reverberation"
+            " avsr.video_conditions avsr.text"
             " learn2talk.mesh learn2talk.head learn2talk.articulation"
             " learn2talk.rasterize learn2talk.visibility learn2talk.drawing"
             " learn2talk.contours learn2talk.resampling learn2talk.head_pose learn2talk.blinks",
