@@ -208,7 +208,7 @@ def mix(speech: Positional[Path], noise: Positional[Path], snr_db: float, out: P
     except ValueError as error:  # a silent file, or a level that is no number
         raise ValueError(f"mixing {speech} with {noise}: {error}") from error
     samples, factor = to_int16(mixture.waveform)
-    write_wav(out, samples / 32768.0)
+    write_wav(out, samples)
     print(
         f"{out}: {mixture.achieved_snr_db_utterance:.2f} dB over the utterance, "
         f"{mixture.achieved_snr_db_active_speech:.2f} dB over active speech; "

@@ -266,13 +266,16 @@ def write_wav(
 ) -> None:
     """Write float (S,) in [-1, 1] as WAV; ``subtype`` is ``"PCM_16"`` or ``"FLOAT"``.
 
+    int16 samples are written bit for bit; floats are rounded by libsndfile, whose 1.0 is 32767.
+
     Raises:
         ValueError: PCM_16 was asked for samples outside [-1, 1] (they would clip), or NaN.
     """
     import soundfile
 
     waveform = np.asarray(waveform)
-    peak = float(np.abs(waveform).max(initial=0.0))
+    whole = waveform.dtype == np.int16
+    peak = 0.0 if whole else float(np.abs(waveform).max(initial=0.0))
     if not np.isfinite(peak) or (subtype == "PCM_16" and peak > 1.0):
         raise ValueError(
             f"{path}: peak {peak:.3f} is outside [-1, 1] and would clip; "

@@ -198,6 +198,15 @@ def build_mixture_manifest(
             raise ValueError(f"utterance {utterance_id}: {error}") from error
     if not rows:
         raise ValueError("no utterance to mix; pass (utterance id, waveform) pairs")
+    return joined_manifest(rows)
+
+
+def joined_manifest(rows: Iterable[MixtureRow]) -> MixtureManifest:
+    """A manifest of rows that were built apart, in any order.
+
+    Raises:
+        ValueError: two mixtures would share a name.
+    """
     return _manifest(rows, "mixtures")
 
 
