@@ -270,6 +270,38 @@ def transcribe(
     )
 
 
+def recognize(
+    sounds: Positional[Path],
+    adapter: str,
+    out: Path,
+    model: Path | None = None,
+    name: str | None = None,
+    command: str | None = None,
+    grammar: Path | None = None,
+    processes: int = 1,
+) -> None:
+    """Text of many short sounds through our or anybody's recogniser, as id<TAB>text; resumes.
+
+    Args:
+        sounds: folder of sound files (the id is the path in it without suffix), list of
+            id<TAB>path, or Kaldi's wav.scp; relative paths of a list start at its folder.
+        adapter: ours, transformers, pocketsphinx, moonshine or command.
+        out: TSV to write; finished chunks are kept in <out>.parts.
+        model: of ours: best.safetensors; of transformers: a checkpoint's local folder.
+        name: of the system; without it one is made of the adapter and the model.
+        command: of command: a command line with {list} (id<TAB>path of 16-bit WAV files) and {out}
+            (id<TAB>text, written by it) in it, run without a shell.
+        grammar: of pocketsphinx: JSGF, or key phrases, one a line.
+        processes: share the work, each on one thread.
+    """
+    from avsr.recognize_files import AdapterChoice, recognize_files
+
+    choice = AdapterChoice(adapter, model, name, command, grammar)
+    texts = recognize_files(sounds, choice, out, processes=processes)
+    silent = sum(not text for text in texts.values())
+    print(f"{out}: {len(texts)} sounds, {silent} of them without text")
+
+
 def _transcribe_imported(
     clips: tuple[Path, ...],
     recognizer: Path,
@@ -457,6 +489,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "prepare folder": prepare_folder,
     "mix": mix,
     "transcribe": transcribe,
+    "recognize": recognize,
     "stream": stream,
     "publish": publish,
     "import auto-avsr": import_auto_avsr,

@@ -36,7 +36,7 @@ LEVELS = {
             "avsr.threads avsr.live avsr.live_mouth avsr.stream"
             " avsr.long_form avsr.transcript_files avsr.transcribe_imported"
             " avsr.transcribe avsr.evaluate avsr.export avsr.evaluate_whisper avsr.conditions"
-            " avsr.summaries"
+            " avsr.summaries avsr.adapters avsr.sound_lists avsr.recognize_files"
             " avsr.audit avsr.score"
             " avsr.plot avsr.tables avsr.transcripts avsr.report_sections avsr.report"
             " learn2talk.render learn2talk.animate learn2talk.streaming learn2talk.evaluate"
