@@ -11,6 +11,7 @@ from typing import Any, Literal
 from tyro.conf import Positional
 
 from avsr.command_line import run_commands
+from avsr.commands import noise, scores
 from avsr.corpora.lrs import LrsConfig
 from avsr.corpora.talking_faces import PrepareConfig
 from avsr.decode.config import DecodingConfig
@@ -488,6 +489,12 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "prepare lrs2": prepare_lrs2,
     "prepare folder": prepare_folder,
     "mix": mix,
+    "noise build": noise.build,
+    "noise render": noise.render,
+    "noise audit": noise.audit,
+    "noise decode": noise.decode,
+    "score": scores.score,
+    "compare": scores.compare,
     "transcribe": transcribe,
     "recognize": recognize,
     "stream": stream,

@@ -132,6 +132,7 @@ def decode_split(
     video_conditions: Sequence[str] = (CLEAN_VIDEO,),
     process_index: int = 0,
     num_processes: int = 1,
+    quiet: bool = False,
 ) -> None:
     """Decode every utterance in every condition; each finished utterance is a file of its own.
 
@@ -147,13 +148,14 @@ def decode_split(
         video_conditions: what is done to real pictures and tracked lips, each beside every mixture;
             those that change pixels are left out for lips. Faces that are made have none.
         process_index: this process takes utterances ``process_index::num_processes``.
+        quiet: no progress bar.
     """
     of_utterance: dict[str, list[MixtureRow]] = {}
     for mixture in mixtures:
         of_utterance.setdefault(mixture.utterance_id, []).append(mixture)
     out.mkdir(parents=True, exist_ok=True)
     mine = range(process_index, len(rows), num_processes)
-    for index in tqdm(mine, desc="decode", unit="utterance", disable=process_index > 0):
+    for index in tqdm(mine, desc="decode", unit="utterance", disable=quiet or process_index > 0):
         row = rows[index]
         name = row["utterance_id"]
         path = hypotheses_file(out, name)
