@@ -66,14 +66,14 @@ def settings(place: Path, **changes: object) -> NoisyTestConfig:
 
 
 @pytest.fixture(scope="module")
-def test_folder(place: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built_test(place: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("built") / "test"
     build(settings(place), folder)
     return folder
 
 
-def test_every_condition_has_a_mixture_of_its_own_name(test_folder):
-    test = load(test_folder)
+def test_every_condition_has_a_mixture_of_its_own_name(built_test):
+    test = load(built_test)
     rows = test.manifest.rows
     # 3 utterances, 2 rooms, clean and 3 noises x 3 levels x 3 seeds.
     assert len(rows) == 3 * 2 * (1 + 27) == len({row.mixture_id for row in rows})
@@ -90,11 +90,11 @@ def test_every_condition_has_a_mixture_of_its_own_name(test_folder):
 
 @pytest.mark.slow
 def test_mixtures_are_the_same_bytes_on_one_and_two_processes_in_any_order(
-    place, test_folder, tmp_path
+    place, built_test, tmp_path
 ):
     """The manifest and each file are functions of the settings, not of who made them, or when."""
     twice = build(settings(place), tmp_path / "two", processes=2)
-    assert twice.manifest.sha256 == load(test_folder).manifest.sha256
+    assert twice.manifest.sha256 == load(built_test).manifest.sha256
     backwards = (place / "list.tsv").read_text().splitlines()
     other = place / "backwards.tsv"
     other.write_text("\n".join([backwards[0], *backwards[:0:-1]]) + "\n")
@@ -108,8 +108,8 @@ def test_mixtures_are_the_same_bytes_on_one_and_two_processes_in_any_order(
     assert hashes[0] == hashes[1] == hashes[2] and len(hashes[0]) == 168
 
 
-def test_files_hold_the_level_that_their_row_says(test_folder, tmp_path):
-    test = load(test_folder)
+def test_files_hold_the_level_that_their_row_says(built_test, tmp_path):
+    test = load(built_test)
     render_test(test, tmp_path)
     row = next(r for r in test.manifest.rows if r.mixture_id == "s_u1-hum-0dB-s1")
     speech = test.utterances.waveform("s/u1").astype(np.float64)
@@ -130,8 +130,8 @@ def test_files_hold_the_level_that_their_row_says(test_folder, tmp_path):
     ]
 
 
-def test_a_test_as_it_should_be_passes_its_audit(test_folder):
-    found = audit_test(load(test_folder), share=0.05)
+def test_a_test_as_it_should_be_passes_its_audit(built_test):
+    found = audit_test(load(built_test), share=0.05)
     assert found["passed"] and found["num_rederived"] == 8 and found["num_mixtures"] == 168
 
 
@@ -228,14 +228,14 @@ def test_a_preset_says_what_of_its_noise_is_not_there(place, tmp_path):
     assert checks["preset"] == "warning" and checks["ill_posed"] == "note"
 
 
-def test_another_test_in_the_folder_and_changed_manifests_are_refused(place, test_folder, tmp_path):
+def test_another_test_in_the_folder_and_changed_manifests_are_refused(place, built_test, tmp_path):
     with pytest.raises(ValueError, match="holds a test with another .*seeds.*; give another --out"):
-        build(settings(place, seeds=(4,)), test_folder)
-    build(settings(place), test_folder)  # the same again is no offence
+        build(settings(place, seeds=(4,)), built_test)
+    build(settings(place), built_test)  # the same again is no offence
     with pytest.raises(ValueError, match="holds no noisy test"):
         load(tmp_path)
     for name in ("test.json", "mixtures.jsonl"):
-        (tmp_path / name).write_bytes((test_folder / name).read_bytes())
+        (tmp_path / name).write_bytes((built_test / name).read_bytes())
     lines = (tmp_path / "mixtures.jsonl").read_text().splitlines()
     (tmp_path / "mixtures.jsonl").write_text("\n".join(lines[1:]) + "\n")
     with pytest.raises(ValueError, match=r"mixtures\.jsonl: hash .* it was changed"):
@@ -258,9 +258,9 @@ def test_a_limit_takes_the_same_utterances_again(place, tmp_path):
 # Scoring
 
 
-def texts_of(test_folder: Path, path: Path, wrong: str = "", suffix: str = "") -> Path:
+def texts_of(built_test: Path, path: Path, wrong: str = "", suffix: str = "") -> Path:
     """The references by mixture id, those of one noise replaced."""
-    test = load(test_folder)
+    test = load(built_test)
     said = {name: text for name, _, text in test.facts["utterances"]}
     lines = [
         f"{row.mixture_id}{suffix}\t{'no' if row.noise_type == wrong else said[row.utterance_id]}"
@@ -270,16 +270,16 @@ def texts_of(test_folder: Path, path: Path, wrong: str = "", suffix: str = "") -
     return path
 
 
-def scored(test_folder: Path, out: Path, *files: SystemTexts, **told: object) -> dict:
-    manifest, _ = gather(test_folder, files, out)
-    return score_test(test_folder, out, manifest, bootstrap=QUICK, **told)
+def scored(built_test: Path, out: Path, *files: SystemTexts, **told: object) -> dict:
+    manifest, _ = gather(built_test, files, out)
+    return score_test(built_test, out, manifest, bootstrap=QUICK, **told)
 
 
-def test_outside_texts_are_scored_in_every_condition_and_room(test_folder, tmp_path):
-    good = texts_of(test_folder, tmp_path / "good.tsv", suffix=".wav")
-    poor = texts_of(test_folder, tmp_path / "poor.tsv", wrong="hum")
+def test_outside_texts_are_scored_in_every_condition_and_room(built_test, tmp_path):
+    good = texts_of(built_test, tmp_path / "good.tsv", suffix=".wav")
+    poor = texts_of(built_test, tmp_path / "poor.tsv", wrong="hum")
     files = [SystemTexts.parse(f"one={good}"), SystemTexts(poor)]
-    result = scored(test_folder, tmp_path / "all.jsonl", *files)
+    result = scored(built_test, tmp_path / "all.jsonl", *files)
     assert {row["system"] for row in result["rows"]} == {"one", "poor"}
     wer = {
         (row["system"], row["reverberation"], row["noise_type"]): row["wer"]
@@ -301,11 +301,11 @@ def test_outside_texts_are_scored_in_every_condition_and_room(test_folder, tmp_p
     assert "<b>white" not in text and "measured" in text
 
 
-def test_numbers_count_as_words_only_where_it_is_asked_for(test_folder, tmp_path):
-    path = texts_of(test_folder, tmp_path / "t.tsv")
+def test_numbers_count_as_words_only_where_it_is_asked_for(built_test, tmp_path):
+    path = texts_of(built_test, tmp_path / "t.tsv")
     path.write_text(path.read_text().replace("at 4 now", "AT FOUR NOW"))
-    strict = scored(test_folder, tmp_path / "a.jsonl", SystemTexts(path))
-    loose = scored(test_folder, tmp_path / "b.jsonl", SystemTexts(path), spell_numbers=True)
+    strict = scored(built_test, tmp_path / "a.jsonl", SystemTexts(path))
+    loose = scored(built_test, tmp_path / "b.jsonl", SystemTexts(path), spell_numbers=True)
     clean = [
         next(row for row in one["rows"] if row["snr_db"] is None)["wer"] for one in (strict, loose)
     ]
@@ -315,50 +315,49 @@ def test_numbers_count_as_words_only_where_it_is_asked_for(test_folder, tmp_path
         compare(strict, loose)
 
 
-def test_missing_texts_are_deletions_and_are_counted(test_folder, tmp_path):
-    path = texts_of(test_folder, tmp_path / "t.tsv")
+def test_missing_texts_are_deletions_and_are_counted(built_test, tmp_path):
+    path = texts_of(built_test, tmp_path / "t.tsv")
     lines = path.read_text().splitlines()
     path.write_text("\n".join(line for line in lines if "u1-hum" not in line) + "\n\n")
-    manifest, notes = gather(test_folder, [SystemTexts(path, "x")], tmp_path / "h.jsonl")
+    manifest, notes = gather(built_test, [SystemTexts(path, "x")], tmp_path / "h.jsonl")
     assert "150 of 168 mixtures of x, read as TSV; 18 missing" in notes[0]
     assert "1 empty lines" in notes[0]
-    result = score_test(test_folder, tmp_path / "h.jsonl", manifest, bootstrap=QUICK)
+    result = score_test(built_test, tmp_path / "h.jsonl", manifest, bootstrap=QUICK)
     row = next(r for r in result["rows"] if r["noise_type"] == "hum" and r["scope"] == "pooled")
     assert row["coverage"] == pytest.approx(2 / 3) and row["deletions"] == 6
     assert not result["audit"]["passed"]
 
 
-def test_unknown_and_repeated_mixtures_are_named_with_their_line(test_folder, tmp_path):
-    path = texts_of(test_folder, tmp_path / "t.tsv")
+def test_unknown_and_repeated_mixtures_are_named_with_their_line(built_test, tmp_path):
+    path = texts_of(built_test, tmp_path / "t.tsv")
     lines = path.read_text().splitlines()
     path.write_text("\n".join([*lines, lines[4]]) + "\n")
     with pytest.raises(
         ScoringError, match=r"t\.tsv:169: mixture .* is there twice, first on line 5"
     ):
-        gather(test_folder, [SystemTexts(path)], tmp_path / "h.jsonl")
+        gather(built_test, [SystemTexts(path)], tmp_path / "h.jsonl")
     path.write_text("s_u9-clean\tyes\n")
     with pytest.raises(ScoringError, match=r"t\.tsv:1: 's_u9-clean' is none of the 168 mixtures"):
-        gather(test_folder, [SystemTexts(path)], tmp_path / "h.jsonl")
+        gather(built_test, [SystemTexts(path)], tmp_path / "h.jsonl")
 
 
-def test_seen_systems_say_what_they_were_given(test_folder, tmp_path):
-    path = texts_of(test_folder, tmp_path / "t.tsv")
+def test_seen_systems_say_what_they_were_given(built_test, tmp_path):
+    path = texts_of(built_test, tmp_path / "t.tsv")
     given = Given("audio_visual", "mouth_crops", "frozen_1")
-    manifest, _ = gather(test_folder, [SystemTexts(path)], tmp_path / "h.jsonl", given=given)
+    manifest, _ = gather(built_test, [SystemTexts(path)], tmp_path / "h.jsonl", given=given)
     told = {"video_conditions": ("clean", "frozen_1")}
-    result = score_test(test_folder, tmp_path / "h.jsonl", manifest, bootstrap=QUICK, **told)
+    result = score_test(built_test, tmp_path / "h.jsonl", manifest, bootstrap=QUICK, **told)
     assert {row["video_condition"] for row in result["rows"]} == {"frozen_1"}
 
 
 # Comparison
 
 
-def test_results_of_one_test_are_compared_pairwise(test_folder, tmp_path):
-    good = texts_of(test_folder, tmp_path / "good.tsv")
-    poor = texts_of(test_folder, tmp_path / "poor.tsv", wrong="hum")
+def test_results_of_one_test_are_compared_pairwise(built_test, tmp_path):
+    good = texts_of(built_test, tmp_path / "good.tsv")
+    poor = texts_of(built_test, tmp_path / "poor.tsv", wrong="hum")
     a, b = (
-        scored(test_folder, tmp_path / f"{one.stem}.jsonl", SystemTexts(one))
-        for one in (good, poor)
+        scored(built_test, tmp_path / f"{one.stem}.jsonl", SystemTexts(one)) for one in (good, poor)
     )
     found = compare(json.loads(json.dumps(a)), b, bootstrap=QUICK)
     rows = {
@@ -374,9 +373,9 @@ def test_results_of_one_test_are_compared_pairwise(test_folder, tmp_path):
     assert "poor (audio, room measured)" in table
 
 
-def test_results_of_two_tests_are_not_compared(place, test_folder, tmp_path):
+def test_results_of_two_tests_are_not_compared(place, built_test, tmp_path):
     first = scored(
-        test_folder, tmp_path / "a.jsonl", SystemTexts(texts_of(test_folder, tmp_path / "a.tsv"))
+        built_test, tmp_path / "a.jsonl", SystemTexts(texts_of(built_test, tmp_path / "a.tsv"))
     )
     options = {"snrs_db": (-5.0, 0.0), "noise_types": ("hum",), "reverberations": ("none",)}
     build(settings(place, **options), tmp_path / "other")
@@ -392,7 +391,7 @@ def test_results_of_two_tests_are_not_compared(place, test_folder, tmp_path):
     with pytest.raises(ComparisonError, match=r"b is \('avsr\.results', 1\)"):
         compare(first, second | {"schema_version": 1})
     two = scored(
-        test_folder,
+        built_test,
         tmp_path / "c.jsonl",
         SystemTexts(tmp_path / "a.tsv", "x"),
         SystemTexts(tmp_path / "a.tsv", "y"),
@@ -410,7 +409,7 @@ def test_results_of_two_tests_are_not_compared(place, test_folder, tmp_path):
 ECHO = (
     'python3 -c "import sys; lines = open(sys.argv[1]).read().split(chr(10)); '
     "open(sys.argv[2], 'w').write(chr(10).join(l.split(chr(9))[0] + chr(9) + 'lay red' "
-    "for l in lines if l and not l.startswith(('id', 'mixture_id', 'utterance_id'))))\" {list} {out}"
+    "for l in lines if l and not l.startswith('id')))\" {list} {out}"
 )
 
 
@@ -438,8 +437,8 @@ def test_any_command_hears_a_noisy_test_and_goes_on_where_it_stopped(place, tmp_
         decode_by_ear(test, replace(choice, name="other"), tmp_path / "echo")
 
 
-def test_pictures_need_a_prepared_corpus(place, test_folder, tmp_path):
+def test_pictures_need_a_prepared_corpus(place, built_test, tmp_path):
     with pytest.raises(ValueError, match="needs a prepared corpus"):
-        decode_with_video(load(test_folder), [], tmp_path)
+        decode_with_video(load(built_test), [], tmp_path)
     with pytest.raises(ValueError, match="are not of mouth_crops"):
         SeeingSystem("x", "best.safetensors", ("generated_from_noisy",))
