@@ -63,7 +63,7 @@ def rank_controls(
         shifted: what the names of its shifts in time begin with; "" leaves shifts out, for a
             metric that sees no sound.
     """
-    label = first if first != "truth" else "the truth"
+    label = "the truth" if first == "truth" else f"system {first!r}"
     best = values.get(first)
     if best is None:
         said = f"{label[0].upper()}{label[1:]} has no value here."

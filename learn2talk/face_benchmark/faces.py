@@ -166,9 +166,9 @@ def _of_film(
 def _check_length(path: Path, seconds: float, sound_s: float, rate: str) -> None:
     if abs(seconds - sound_s) > LENGTH_TOLERANCE_S:
         raise ValueError(
-            f"{path}: is {seconds:.2f} s long at {rate}, its sound {sound_s:.2f} s; they may differ "
-            f"by {LENGTH_TOLERANCE_S:g} s (ratio {sound_s / max(seconds, 1e-9):.3f}: is the frame "
-            "rate right?)"
+            f"{path}: is {seconds:.2f} s long at {rate}, its sound {sound_s:.2f} s; they may "
+            f"differ by {LENGTH_TOLERANCE_S:g} s (ratio {sound_s / max(seconds, 1e-9):.3f}: is the "
+            "frame rate right?)"
         )
 
 
@@ -254,8 +254,8 @@ def controls_of(plan: Plan, sums: Sequence[Sums]) -> Controls:
         low, high = np.quantile(joined, [0.02, 0.98]) if len(joined) else (0.0, 0.0)
         thresholds[speaker] = float(low + CLOSED_SHARE * (high - low))
     return Controls(
-        (sum(one.moved for one in there) / frames).astype(np.float32),
-        (sum(one.own for one in there) / frames).astype(np.float32),
+        (np.sum([one.moved for one in there], axis=0) / frames).astype(np.float32),
+        (np.sum([one.own for one in there], axis=0) / frames).astype(np.float32),
         thresholds,
     )
 

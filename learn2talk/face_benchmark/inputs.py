@@ -197,14 +197,15 @@ def match(
     kept: list[Utterance] = []
     left_out: list[tuple[str, str]] = []
     for stem in spoken:
-        name = by_stem.get(stem)
-        lacks = ["text"] if name is None or not texts[name][0] else []
+        own = by_stem.get(stem, stem)
+        text, speaker = texts.get(own, ("", ONE_SPEAKER))
+        lacks = [] if text else ["text"]
         lacks += [] if stem in sounds else ["audio"]
         lacks += [f"system {one.name}" for one in systems if stem not in one.files]
-        if lacks or name is None:
-            left_out.append((name or stem, ", ".join(lacks)))
+        if lacks:
+            left_out.append((own, ", ".join(lacks)))
         else:
-            kept.append(Utterance(name, texts[name][1], texts[name][0], sounds[stem]))
+            kept.append(Utterance(own, speaker, text, sounds[stem]))
     if len(left_out) > allow_missing:
         first = f"{left_out[0][0]} (no {left_out[0][1]})"
         raise ValueError(

@@ -83,6 +83,13 @@ def start_worker(plan: Plan) -> Worker:
     return _WORKERS[0]
 
 
+def _start(plan: Plan | None) -> None:
+    if plan is None:
+        use_one_thread()
+    else:
+        start_worker(plan)
+
+
 def in_processes(
     work: Callable[[Item], Result], items: Sequence[Item], plan: Plan | None, processes: int
 ) -> Iterator[Result]:
@@ -100,10 +107,8 @@ def in_processes(
             start_worker(plan)
         yield from map(work, items)
         return
-    initializer = use_one_thread if plan is None else start_worker
-    arguments = () if plan is None else (plan,)
     with ProcessPoolExecutor(
-        count, get_context("spawn"), initializer=initializer, initargs=arguments
+        count, get_context("spawn"), initializer=_start, initargs=(plan,)
     ) as pool:
         try:
             yield from pool.map(work, items)
@@ -257,7 +262,7 @@ class _Context:
             phones=(),
         )
         if len(lips) < self.worker.judge.config.window_frames:
-            return {name: (0.0, 0.0) for name in SYNC}
+            return dict.fromkeys(SYNC, (0.0, 0.0))
         embedded = embed(self.worker.judge, clip, lips)
         columns = sync_columns(embedded, score_clip(embedded))
         return {name: columns[name] for name in SYNC}
