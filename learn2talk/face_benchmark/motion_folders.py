@@ -22,12 +22,14 @@ from avsr.units import VIDEO_FPS
 from learn2talk.face_benchmark.inputs import ABOUT
 from learn2talk.files import load_motion, load_template
 from learn2talk.head_pose import without_head_pose
-from learn2talk.region_files import check_width, read_face, unit_mm
+from learn2talk.region_files import MM_PER_UNIT, read_face, unit_mm
 from learn2talk.resampling import resample_motion
 from learn2talk.schema import FaceTemplate, Motion
 from learn2talk.topologies import NORMALISED, TOPOLOGIES, known_face, topology
 
 FPS = float(VIDEO_FPS)
+MOUTH_MM = (25.0, 100.0)  # how wide a mouth at rest may be
+SIZE_RATIO = 1.5  # between a motion and its neutral face
 AWAY_MM = 10.0  # median distance from rest of the whole face beyond which no speech takes it
 LOSSES = ("lip_reader_sha256", "sync_expert_sha256", "loss_sha256")
 _KEYS: dict[str, type | tuple[type, ...]] = {
@@ -168,10 +170,16 @@ def read_motion(path: Path, settings: MotionSettings) -> tuple[Motion, tuple[str
     motion = without_head_pose(motion)
     face = motion.template
     try:
-        face.lip_ids  # noqa: B018  a face without lips cannot be carried over
+        lips = face.lips  # a face without lips cannot be carried over
     except ValueError as error:
         raise ValueError(f"{path}: {error}; give the lips with --template") from error
-    check_width(face.vertices, 1.0, "mm", str(path))
+    wide = float(np.linalg.norm(lips[10] - lips[0]))
+    if not MOUTH_MM[0] <= wide <= MOUTH_MM[1]:
+        likely = [n for n, mm in MM_PER_UNIT.items() if MOUTH_MM[0] <= wide * mm <= MOUTH_MM[1]]
+        raise ValueError(
+            f"{path}: its mouth at rest is {wide:.4g} mm wide, mouths are {MOUTH_MM[0]:g} to "
+            f"{MOUTH_MM[1]:g}; is its unit {' or '.join(likely) or 'another one'}?"
+        )
     if not len(motion.vertices):
         raise ValueError(f"{path}: has no frame; make the motion again")
     away = np.linalg.norm(motion.vertices - face.vertices, axis=2).mean(axis=1)
@@ -227,12 +235,26 @@ def _from_array(path: Path, settings: MotionSettings) -> Motion:
             f"{path}: vertex {vertex} of frame {frame} is {values[frame, vertex]}, and "
             f"{int((~finite).sum()) - 1} others are not finite; make the motion again"
         )
-    if len(values):
-        check_width(values[0], scale, settings.unit or "units", str(path))
     about = replace(settings, losses=(), source="")
     face = neutral_face(about, values.shape[1], str(path))
+    if len(values):
+        _check_size(values[0], scale, face, path)
     vertices = (values.astype(np.float64) * scale).astype(np.float32)
     return Motion(vertices, float(settings.fps), face)
+
+
+def _check_size(frame: NDArray[Any], scale: float, face: FaceTemplate, path: Path) -> None:
+    """Refuse a frame (V, 3) that is much wider or narrower than its neutral face."""
+    wide, wanted = float(np.ptp(frame[:, 0])), float(np.ptp(face.vertices[:, 0]))
+    if 1 / SIZE_RATIO <= wide * scale / wanted <= SIZE_RATIO:
+        return
+    likely = [
+        n for n, mm in MM_PER_UNIT.items() if 1 / SIZE_RATIO <= wide * mm / wanted <= SIZE_RATIO
+    ]
+    raise ValueError(
+        f"{path}: is {wide * scale:.4g} mm wide ({wide:.4g} in its unit), its neutral face "
+        f"{wanted:.4g} mm; is its unit {' or '.join(likely) or 'another one'}?"
+    )
 
 
 def at_video_rate(motion: Motion) -> Motion:

@@ -17,9 +17,7 @@ CHANCE = 0.25  # of a word of four
 
 
 @pytest.fixture(scope="module")
-def report(
-    shared_world: World, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Any]:
+def report(shared_world: World, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """One report for all tests of this file."""
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("controls")
