@@ -83,6 +83,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "evaluate-teacher": measure.evaluate_teacher,
     "evaluate-head-motion": measure.evaluate_head_motion,
     "readability": measure.readability,
+    "readability corpus": measure.readability_corpus,
     "animate": animate,
 }
 
