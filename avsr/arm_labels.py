@@ -40,14 +40,15 @@ def arm_of(row: Mapping[str, Any]) -> Arm:
 def arm_labels(results: Mapping[str, Any]) -> dict[Arm, str]:
     """A short reader's label for every arm; the system's name is added where it tells two apart."""
     arms = list(dict.fromkeys(arm_of(row) for row in results["rows"]))
-    plain = {arm: _plain_label(arm) for arm in arms}
+    plain = {arm: given_label(arm) for arm in arms}
     return {
         arm: label if list(plain.values()).count(label) == 1 else f"{label} ({arm.system})"
         for arm, label in plain.items()
     }
 
 
-def _plain_label(arm: Arm) -> str:
+def given_label(arm: Arm) -> str:
+    """What any system in this arm's place is given: the label without a name."""
     source = "audio only" if arm.modality == "audio" else SOURCE_LABELS[arm.visual_source]
     return f"{_MODALITY_LABELS[arm.modality]}: {source}{_condition_label(arm)}"
 
@@ -96,7 +97,7 @@ def disturbed_arms(results: Mapping[str, Any]) -> list[DisturbedArms]:
         if groups:
             named = tuple(
                 (
-                    labels.get(plain, f"{_plain_label(plain)} ({plain.system})"),
+                    labels.get(plain, f"{given_label(plain)} ({plain.system})"),
                     (*([(plain, "undisturbed")] if plain in labels else []), *rows),
                 )
                 for plain, rows in groups.items()

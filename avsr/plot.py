@@ -76,9 +76,7 @@ def _spare(index: int) -> Style:
     if turn == 0:
         return _SPARE[place]
     dash = _SPARE_DASHES[(turn - 1) % len(_SPARE_DASHES)]
-    return replace(
-        _SPARE[place], dash=dash, marker=_SPARE[(place + turn) % len(_SPARE)].marker
-    )
+    return replace(_SPARE[place], dash=dash, marker=_SPARE[(place + turn) % len(_SPARE)].marker)
 
 
 def panel_svg(results: Mapping[str, Any], noise_type: str) -> str:
@@ -267,7 +265,9 @@ def save_plot(results: Mapping[str, Any], folder: Path | str) -> tuple[Path, Pat
     for axes in panels[::columns]:
         axes.set_ylabel("WER, %")
     # An arm may have been decoded in one noise only: every panel is asked.
-    drawn = [pair for axes in panels for pair in zip(*axes.get_legend_handles_labels())]
+    drawn = [
+        pair for axes in panels for pair in zip(*axes.get_legend_handles_labels(), strict=True)
+    ]
     named = {name: handle for handle, name in reversed(drawn)}
     order = [label for label in labels.values() if label in named]
     legend = figure.legend(

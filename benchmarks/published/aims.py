@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from avsr.conditions import CLEAN, Arm
 from avsr.arm_labels import arm_labels, arm_of
+from avsr.conditions import CLEAN, Arm
 from avsr.tables import level_label, percent, pooled
 
 STAGES = ("prepare", "motion", "pretrain", "audio_visual", "audio", "decode")
