@@ -82,7 +82,7 @@ def _matrix(results: Mapping[str, Any], place: Place, given: Given, found: list[
                 cells.append("\u2013")
         body.append((name, cells))
     caption = given_label(Arm(names[0], *given))
-    return table(caption, ["Row \u2212 column", *names], [("", body)])
+    return table(caption, ["Row \u2212 column", *names], [("", body)], fit=True)
 
 
 def _turned(one: Comparison) -> dict[str, Any]:
@@ -136,7 +136,9 @@ def _differences(results: Mapping[str, Any], kind: str, noise_type: str, title: 
         for arm, bases in found.items()
     ]
     head = ["Points", *map(level_label, columns)]
-    return table(f"{title}: {noise_type}", head, groups) if groups else ""
+    if not groups:
+        return ""
+    return table(noise_type, head, groups, region=f"{title}: {noise_type}")
 
 
 def _difference(one: Comparison | None, results: Mapping[str, Any], *, with_p: bool = False) -> str:

@@ -19,7 +19,7 @@ def confusion_part(name: str, confusion: Mapping[str, Any]) -> str:
     symbols = [str(one) for one in confusion["symbols"]]
     counts = [[int(one) for one in row] for row in confusion["counts"]]
     return (
-        f'<div class="scroll" tabindex="0" role="region" '
+        f'<div class="scroll map" tabindex="0" role="region" '
         f'aria-label="{escape(f"Confusion of {name}")}">{_svg(name, symbols, counts)}</div>'
         '<p class="caption">Rows: what was said (and how often), columns: what was read; per cent '
         f"of the row. The column \u201c{MISSED}\u201d is what was said and not read, the row "
@@ -29,6 +29,7 @@ def confusion_part(name: str, confusion: Mapping[str, Any]) -> str:
 
 
 def _svg(name: str, symbols: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
+    """The names of the rows, and the map with the names of its columns, side by side."""
     said, read = [*symbols, ADDED], [*symbols, MISSED]
     totals = [sum(row) for row in counts]
     row_labels = [f"{label} ({total})" for label, total in zip(said, totals, strict=True)]
@@ -36,30 +37,32 @@ def _svg(name: str, symbols: Sequence[str], counts: Sequence[Sequence[int]]) -> 
     # Long names of columns are turned; they lean to the right, out over the last column.
     longest = max(map(len, read)) * CHARACTER
     turned = longest > CELL
-    top = (longest * 0.72 if turned else 12) + 16
+    lean = longest * 0.72 if turned else 0.0
+    top = max(12.0, lean) + 16
     size = len(symbols) * CELL + GAP + CELL
-    lean = longest * 0.72 if turned else 0
-    width, height = left + size + lean + 4, top + size + 4
-    parts = [
-        _column_label(label, left, top, i, len(symbols), turned) for i, label in enumerate(read)
-    ]
+    width, height = size + lean + 4, top + size + 4
+    names = [_column_label(label, top, i, len(symbols), turned) for i, label in enumerate(read)]
+    lines, cells = [], []
     for row, label in enumerate(row_labels):
         y = top + _place(row, len(symbols))
-        parts.append(
+        lines.append(
             f'<text class="tick end" x="{left - 7:.1f}" y="{y + CELL / 2 + 4:.1f}">'
             f"{escape(label)}</text>"
         )
-        for column, count in enumerate(counts[row]):
-            if row == column == len(symbols):
-                continue  # neither said nor read
-            x = left + _place(column, len(symbols))
-            parts.append(_cell(x, y, row, column, count, totals[row]))
+        cells += [
+            _cell(_place(column, len(symbols)), y, row, column, count, totals[row])
+            for column, count in enumerate(counts[row])
+            if not row == column == len(symbols)  # neither said nor read
+        ]
     data = {"said": said, "read": read, "counts": counts, "totals": totals}
+    # The names of the rows are a picture of their own: they stay in sight while the map scrolls.
     return (
+        f'<svg class="heat-rows" viewBox="0 0 {left:.0f} {height:.0f}" aria-hidden="true" '
+        f'style="width:{left:.0f}px;height:{height:.0f}px">{"".join(lines)}</svg>'
         f'<svg class="heat" viewBox="0 0 {width:.0f} {height:.0f}" '
-        f'style="width:{width:.0f}px" tabindex="0" role="img" '
+        f'style="width:{width:.0f}px;height:{height:.0f}px" tabindex="0" role="img" '
         f'aria-label="{escape(_summary(name, symbols, counts))}" '
-        f'data-heat="{escape(json.dumps(data, ensure_ascii=False))}">{"".join(parts)}'
+        f'data-heat="{escape(json.dumps(data, ensure_ascii=False))}">{"".join(names + cells)}'
         f'<rect class="at" width="{CELL}" height="{CELL}" visibility="hidden"/></svg>'
     )
 
@@ -68,10 +71,8 @@ def _place(index: int, num_symbols: int) -> int:
     return index * CELL + (GAP if index == num_symbols else 0)
 
 
-def _column_label(
-    label: str, left: float, top: float, index: int, num_symbols: int, turned: bool
-) -> str:
-    x, y = left + _place(index, num_symbols) + CELL / 2, top - 7
+def _column_label(label: str, top: float, index: int, num_symbols: int, turned: bool) -> str:
+    x, y = _place(index, num_symbols) + CELL / 2, top - 7
     turn = f' transform="rotate(-45 {x:.1f} {y:.1f})"' if turned else ""
     kind = "tick" if turned else "tick mid"
     return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}"{turn}>{escape(label)}</text>'

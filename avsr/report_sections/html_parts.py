@@ -20,21 +20,26 @@ def table(
     groups: Iterable[tuple[str, Sequence[Row]]],
     *,
     wrap: bool = False,
+    fit: bool = False,
+    region: str = "",
 ) -> str:
     """A table in a region that scrolls by itself.
 
     Args:
-        caption: text above it, and the region's name.
+        caption: text above it.
         head: column heads, text.
         groups: label of a group of rows (none where it is empty) and its rows.
         wrap: whether long heads take several lines.
+        fit: whether it is as wide as its content asks, not as the page.
+        region: name of the region where it is not the caption.
     """
     kind = ' class="wrap"' if wrap else ""
+    shape = ' class="fit"' if fit else ""
     heads = "".join(f'<th scope="col"{kind}>{escape(text)}</th>' for text in head)
     bodies = "".join(_group(label, rows, len(head)) for label, rows in groups)
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
-        f"<table><caption>{escape(caption)}</caption><thead><tr>{heads}</tr></thead>"
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(region or caption)}">'
+        f"<table{shape}><caption>{escape(caption)}</caption><thead><tr>{heads}</tr></thead>"
         f"{bodies}</table></div>"
     )
 

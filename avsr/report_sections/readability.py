@@ -84,8 +84,8 @@ def readability(data: Mapping[str, Any]) -> str:
     return section(
         "readability",
         "Readability of faces",
-        "<p>A lip reader that never saw these faces reads them back. Its errors say how much of "
-        "the speech is in the face; the controls say what it makes of no face, or of the truth."
+        "<p>A lip reader reads the faces back: its errors say how much of the speech is in them. "
+        "The controls say how far the reader itself can be trusted."
         f"</p>{_rates(systems)}{_figures(systems)}{_confusions(systems)}"
         + (f'<ul class="plain">{remarks}</ul>' if remarks else ""),
     )
@@ -166,7 +166,10 @@ def _figures(systems: Mapping[str, Any]) -> str:
     for key in keys:
         found = [_found(systems[name], "figures", key) for name in names]
         units = dict.fromkeys(str(one["unit"]) for one in found if one and one.get("unit"))
-        label = key.replace("_", " ") + (f", {' or '.join(units)}" if units else "")
+        label = key.replace("_", " ")
+        for unit in units:
+            label = label.removesuffix(f" {unit}")
+        label += f", {' or '.join(units)}" if units else ""
         rows.append((label, [_figure(one) for one in found]))
     return table("Other figures", ["Figure", *names], [("", rows)], wrap=True)
 

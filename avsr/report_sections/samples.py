@@ -91,7 +91,8 @@ def _condition(sample: ReportSample, label: str) -> str:
 
 def _transcripts(sample: ReportSample, texts: Mapping[str, str] | None) -> str:
     reference = normalise(sample.reference)
-    rows = [f"<div><dt><b>Said</b></dt><dd>{escape(reference)}</dd></div>"]
+    said = " ".join(f'<span class="w">{escape(word)}</span>' for word in reference.split())
+    rows = [f"<div><dt><b>Said</b></dt><dd>{said}</dd></div>"]
     for label, hypothesis in (texts or {}).items():
         aligned = align_words(reference=reference, hypothesis=normalise(hypothesis))
         rows.append(

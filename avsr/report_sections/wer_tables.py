@@ -38,9 +38,11 @@ def wer_tables(results: Mapping[str, Any]) -> str:
     )
 
 
-def _summary(results: Mapping[str, Any], caption: str, arms: Sequence[Arm]) -> str:
+def _summary(results: Mapping[str, Any], caption: str, arms: Sequence[Arm], about: str = "") -> str:
     rows = [(row[0], [two_lines(cell) for cell in row[1:]]) for row in summary_rows(results, arms)]
-    return table(caption, SUMMARY_HEAD, [("", rows)], wrap=True)
+    return table(
+        caption, SUMMARY_HEAD, [("", rows)], wrap=True, region=f"{caption} {about}".strip()
+    )
 
 
 def _wide(results: Mapping[str, Any], noise_type: str) -> str:
@@ -82,7 +84,7 @@ def _disturbed(results: Mapping[str, Any], disturbed: DisturbedArms) -> str:
     others = "".join(
         _conditions(results, disturbed, n) for n in noises if n != first and n in heard
     )
-    summary = _summary(results, f"{disturbed.title}: summary", arms)
+    summary = _summary(results, "Summary", arms, disturbed.title)
     return (
         f"<h3>{escape(disturbed.title)}</h3>{_conditions(results, disturbed, first)}"
         f"<details><summary>{'Other noises, and a' if others else 'A'} summary: "
@@ -96,5 +98,5 @@ def _conditions(results: Mapping[str, Any], disturbed: DisturbedArms, noise_type
         (label, [(name, [_rate(one) for one in rows[arm]]) for arm, name in group])
         for label, group in disturbed.groups
     ]
-    caption = f"{disturbed.title}: {noise_type}"
-    return table(caption, _head(results, noise_type), groups)
+    region = f"{disturbed.title}: {noise_type}"
+    return table(noise_type, _head(results, noise_type), groups, region=region)

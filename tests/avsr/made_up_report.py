@@ -155,7 +155,19 @@ def _hypotheses(design: Design, utterances: Iterable[ExpectedUtterance]) -> list
 
 def made_up_readability() -> dict[str, Any]:
     """Three systems and two controls; one system has no confusion, one no value for a figure."""
-    symbols = ["p b m", "f v", "th", "t d n s z", "k g h", "sh ch j", "w r", "iy", "aa", "uw", "sil"]
+    symbols = [
+        "p b m",
+        "f v",
+        "th",
+        "t d n s z",
+        "k g h",
+        "sh ch j",
+        "w r",
+        "iy",
+        "aa",
+        "uw",
+        "sil",
+    ]
     rng = np.random.default_rng(1)
     systems: dict[str, Any] = {}
     kinds = {
@@ -242,7 +254,9 @@ def made_up_samples(folder: Path) -> list[ReportSample]:
     few = {label: heard[label] for label in list(heard)[:1]}
     return [
         ReportSample("u0", WORDS, sounds, heard, both, "Noise seed 0"),
-        ReportSample("u1", WORDS, {"clean": media["clean"]}, few, {"Generated face": media["real"]}),
+        ReportSample(
+            "u1", WORDS, {"clean": media["clean"]}, few, {"Generated face": media["real"]}
+        ),
         ReportSample("u2, outside recognisers", WORDS, sounds, few),
     ]
 
