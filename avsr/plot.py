@@ -18,6 +18,7 @@ from avsr.tables import levels as levels_of
 
 WIDTH, HEIGHT = 440, 330  # of a panel's view box; near the width of a phone, so text stays readable
 LEFT, RIGHT, TOP, BOTTOM = 40, 10, 26, 46
+BANDS_UP_TO = 6  # arms; the bands of more than these hide each other
 CLEAN_GAP_DB = 4.0  # clean stands this far right of the highest level, beyond an axis break
 
 
@@ -277,6 +278,7 @@ def save_plot(results: Mapping[str, Any], folder: Path | str) -> tuple[Path, Pat
         ncols=2,
         frameon=False,
         fontsize="small",
+        handlelength=3.2,
     )
     for text in legend.get_texts():
         text.set_parse_math(False)  # a system may have a $ in its name
@@ -311,7 +313,8 @@ def _draw(
             middle, low, high = (
                 [100 * row[name] for _, row in kept] for name in ("wer", "wer_low", "wer_high")
             )
-            axes.fill_between(xs, low, high, color=style.light, alpha=0.14, linewidth=0)
+            alpha = 0.14 if len(table) <= BANDS_UP_TO else 0.05
+            axes.fill_between(xs, low, high, color=style.light, alpha=alpha, linewidth=0)
             axes.plot(xs, middle, linestyle=dash, linewidth=1.5, label=labels[arm], **line)
         if (clean := rows[-1]) is not None:
             spread = [

@@ -9,10 +9,13 @@
 
   const place = (clientX, clientY) => {
     tip.hidden = false;
+    tip.style.left = tip.style.top = "0"; /* its width depends on the room to its right */
     const box = tip.getBoundingClientRect();
-    tip.style.left = Math.max(8, Math.min(clientX + 16, innerWidth - box.width - 8)) + "px";
+    const width = document.documentElement.clientWidth;
+    tip.style.left = Math.max(8, Math.min(clientX + 16, width - box.width - 8)) + "px";
     const below = clientY + 18;
-    tip.style.top = (below + box.height > innerHeight ? Math.max(8, clientY - box.height - 14) : below) + "px";
+    const top = below + box.height > innerHeight ? clientY - box.height - 14 : below;
+    tip.style.top = Math.max(8, Math.min(top, innerHeight - box.height - 8)) + "px";
   };
 
   /* Curves: the nearest level's numbers at the pointer, or by arrow keys. */
@@ -146,7 +149,7 @@
       const [r, c] = first ? [row, column] : [inside(row + step[0]), inside(column + step[1])];
       const cell = heat.querySelector(`[data-cell="${r},${c}"]`);
       if (!cell) return;
-      cell.scrollIntoView({ block: "nearest", inline: "nearest" });
+      cell.scrollIntoView({ block: "nearest", inline: "nearest", behavior: "instant" });
       const box = cell.getBoundingClientRect();
       show(cell, box.right, box.bottom);
     });

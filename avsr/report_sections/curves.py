@@ -8,11 +8,9 @@ from typing import Any
 
 from avsr.arm_labels import SOURCE_ROLES, arm_labels, disturbed_arms, main_arms
 from avsr.conditions import Arm
-from avsr.plot import marker_svg, panel_svg, styles
+from avsr.plot import BANDS_UP_TO, marker_svg, panel_svg, styles
 from avsr.report_sections.html_parts import section
 from avsr.tables import noise_types_of
-
-BANDS_UP_TO = 6  # arms; the bands of more than these hide each other
 
 
 def series_style(results: Mapping[str, Any]) -> str:
