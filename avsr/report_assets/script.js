@@ -149,7 +149,7 @@
       const [r, c] = first ? [row, column] : [inside(row + step[0]), inside(column + step[1])];
       const cell = heat.querySelector(`[data-cell="${r},${c}"]`);
       if (!cell) return;
-      cell.scrollIntoView({ block: "nearest", inline: "nearest", behavior: "instant" });
+      cell.scrollIntoView({ block: "nearest", inline: "nearest" });
       const box = cell.getBoundingClientRect();
       show(cell, box.right, box.bottom);
     });

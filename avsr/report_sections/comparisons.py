@@ -10,7 +10,7 @@ from avsr.arm_labels import arm_labels, arm_of, given_label
 from avsr.conditions import CLEAN, Arm
 from avsr.report_sections.head import HEADLINE_AT_DB
 from avsr.report_sections.html_parts import Row, select_chooser, table, value_cell
-from avsr.tables import level_label, levels, noise_types_of, p_text, percent, pooled, spread
+from avsr.tables import level_label, levels, noise_types_of, p_text, percent, spread
 
 SYSTEMS = "system_vs_system"
 TITLES = {
@@ -40,7 +40,7 @@ def system_matrices(results: Mapping[str, Any]) -> str:
         (
             "clean audio" if level is None else f"{noise_type}, {level_label(level)}",
             "".join(
-                _matrix(results, (noise_type, level), given, found)
+                _matrix(results, given, found)
                 for given, found in by_place[noise_type, level].items()
             ),
         )
@@ -63,17 +63,17 @@ def _given(arm: Arm) -> Given:
     return arm.modality, arm.visual_source, arm.video_condition, arm.reverberation
 
 
-def _matrix(results: Mapping[str, Any], place: Place, given: Given, found: list[Comparison]) -> str:
-    by_key = pooled(results)
+def _matrix(results: Mapping[str, Any], given: Given, found: list[Comparison]) -> str:
     pairs = {(one["system"], one["baseline"]["system"]): one for one in found}
-    names = sorted({name for pair in pairs for name in pair})
+    own = {one["baseline"]["system"]: one["baseline_wer"] for one in found}
+    own |= {one["system"]: one["wer"] for one in found}
+    names = sorted(own)
     body: list[Row] = []
     for name in names:
         cells = []
         for other in names:
             if name == other:
-                own = by_key[Arm(name, *given), place[0], place[1]]
-                cells.append(f'<span class="own">{percent(own["wer"])}&nbsp;%</span>')
+                cells.append(f'<span class="own">{percent(own[name])}&nbsp;%</span>')
             elif (name, other) in pairs:
                 cells.append(_difference(pairs[name, other], results, with_p=True))
             elif (other, name) in pairs:
