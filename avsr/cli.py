@@ -412,20 +412,36 @@ def import_av_hubert(
     print(done)
 
 
-def report(results: Positional[Path], out: Path) -> None:
-    """Tables, plot and page of a results.json, without samples.
+def report(
+    results: Positional[Path],
+    out: Path,
+    readability: Path | None = None,
+    samples: Path | None = None,
+) -> None:
+    """Tables, plot and page of a results.json: report.html, results.md, rows.csv, rows.tex, wer.*.
+
+    samples.json is a list of {"title": "u1", "reference": "what was said", "condition": "",
+    "sounds": {"clean": "u1.wav", "babble 0 dB": "u1_babble.wav"}, "transcripts": {"clean":
+    {"A": "what A heard"}}, "faces": {"generated": "u1.mp4"}}: all but title and reference may be
+    left out, sounds are WAV, faces MP4 (H.264), paths are relative to the file.
 
     Args:
         results: results.json of a scored run.
         out: folder to write.
+        readability: readability.json of the benchmark of faces: a section of its own.
+        samples: samples.json: what can be heard, seen and read on the page.
     """
     from avsr.files import read_json
-    from avsr.report import write_outputs
+    from avsr.report import read_samples, write_outputs
 
     found = read_json(results)
     if not isinstance(found, dict):
         raise ValueError(f"{results}: holds no scored run; give the results.json of one")
-    for path in write_outputs(out, found).values():
+    faces = None if readability is None else read_json(readability)
+    if not isinstance(faces, (dict, type(None))):
+        raise ValueError(f"{readability}: holds no benchmark of faces; give its readability.json")
+    shown = [] if samples is None else read_samples(samples)
+    for path in write_outputs(out, found, shown, readability=faces).values():
         print(path)
 
 

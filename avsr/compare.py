@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from avsr.arm_labels import arm_of
 from avsr.conditions import CLEAN, Arm, Bootstrap
 from avsr.metrics import Score, paired_bootstrap
 from avsr.schema import ErrorCounts
 from avsr.score import SCHEMA, SCHEMA_VERSION
-from avsr.tables import arm_of, level_label, p_text, percent, spread
+from avsr.tables import level_label, p_text, percent, spread
 
 COMPARED_SCHEMA = "avsr.comparison"
 COMPARED_VERSION = 1

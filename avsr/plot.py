@@ -6,19 +6,21 @@ import html
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from avsr.arm_labels import arm_labels, arm_of, main_arms
 from avsr.conditions import Arm
 from avsr.data.rooms import DRY
 from avsr.files import write_atomically
-from avsr.tables import arm_labels, level_label, percent, wide_rows
+from avsr.tables import level_label, noise_types_of, percent, wide_rows
 from avsr.tables import levels as levels_of
 from avsr.video_conditions import CLEAN_VIDEO
 
 WIDTH, HEIGHT = 440, 330  # of a panel's view box; near the width of a phone, so text stays readable
 LEFT, RIGHT, TOP, BOTTOM = 40, 10, 26, 46
+BANDS_UP_TO = 6  # arms; the bands of more than these hide each other
 CLEAN_GAP_DB = 4.0  # clean stands this far right of the highest level, beyond an axis break
 
 
@@ -51,6 +53,8 @@ _SPARE = (
     Style("#0f6674", "#6fd0e0", "2 2", "P"),
     Style("#8c6d00", "#e5cd6a", "2 2", "X"),
 )
+# Beyond the spare ones their colours come again, each time with another dash and marker.
+_SPARE_DASHES = ("", "12 3", "1 2", "6 2 1 2")
 
 
 def styles(arms: Sequence[Arm]) -> dict[Arm, Style]:
@@ -65,21 +69,29 @@ def styles(arms: Sequence[Arm]) -> dict[Arm, Style]:
             taken.add(key)
             chosen[arm] = _STYLES[key]
         else:
-            chosen[arm] = _SPARE[spare % len(_SPARE)]
+            chosen[arm] = _spare(spare)
             spare += 1
     return chosen
+
+
+def _spare(index: int) -> Style:
+    turn, place = divmod(index, len(_SPARE))
+    if turn == 0:
+        return _SPARE[place]
+    dash = _SPARE_DASHES[(turn - 1) % len(_SPARE_DASHES)]
+    return replace(_SPARE[place], dash=dash, marker=_SPARE[(place + turn) % len(_SPARE)].marker)
 
 
 def panel_svg(results: Mapping[str, Any], noise_type: str) -> str:
     """One panel as an inline ``<svg>``: curves, bands, clean points; colours are CSS classes.
 
     ``data-panel`` holds the numbers for the page's tooltip. Series ``i`` has class ``s<i>``, in the
-    order of :func:`avsr.tables.arm_labels`.
+    order of :func:`avsr.arm_labels.main_arms`.
     """
-    labels = arm_labels(results)
-    chosen = styles(list(labels))
+    labels, arms = arm_labels(results), main_arms(results)
+    chosen = styles(arms)
     levels = levels_of(results, noise_type)
-    table = wide_rows(results, noise_type)
+    table = wide_rows(results, noise_type, arms)
     at_x = _x_positions(levels)
     top = _top(results)
 
@@ -136,7 +148,9 @@ def _x_positions(levels: Sequence[float | None]) -> list[float]:
 
 def _top(results: Mapping[str, Any]) -> float:
     """Upper end of every panel's axis: the highest interval end, rounded up to a whole tick."""
-    highest = max(row["wer_high"] for row in results["rows"] if row["scope"] == "pooled")
+    arms = set(main_arms(results))
+    rows = (row for row in results["rows"] if row["scope"] == "pooled")
+    highest = max(row["wer_high"] for row in rows if arm_of(row) in arms)
     step = _tick_step(highest)
     return max(step, math.ceil(highest / step - 1e-9) * step)
 
@@ -239,8 +253,8 @@ def save_plot(results: Mapping[str, Any], folder: Path | str) -> tuple[Path, Pat
             "the plot files need matplotlib, which is not installed; "
             "run: pip install 'avsr-learn2talk[report]'"
         ) from error
-    noise_types = list(results["protocol"]["test_noises"]) or ["none"]
-    labels = arm_labels(results)
+    noise_types = noise_types_of(results)
+    labels = {arm: arm_labels(results)[arm] for arm in main_arms(results)}
     columns = min(len(noise_types), 3)
     rows = math.ceil(len(noise_types) / columns)
     size = 0.9 + 4.4 * max(columns, 1.3), 0.26 * len(labels) + 3.4 * rows
@@ -253,10 +267,23 @@ def save_plot(results: Mapping[str, Any], folder: Path | str) -> tuple[Path, Pat
         axes.set_visible(False)
     for axes in panels[::columns]:
         axes.set_ylabel("WER, %")
-    handles, names = panels[0].get_legend_handles_labels()
-    figure.legend(
-        handles, names, loc="outside lower center", ncols=2, frameon=False, fontsize="small"
+    # An arm may have been decoded in one noise only: every panel is asked.
+    drawn = [
+        pair for axes in panels for pair in zip(*axes.get_legend_handles_labels(), strict=True)
+    ]
+    named = {name: handle for handle, name in reversed(drawn)}
+    order = [label for label in labels.values() if label in named]
+    legend = figure.legend(
+        [named[label] for label in order],
+        order,
+        loc="outside lower center",
+        ncols=2,
+        frameon=False,
+        fontsize="small",
+        handlelength=3.2,
     )
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a system may have a $ in its name
     paths = Path(folder) / "wer.png", Path(folder) / "wer.svg"
     for path in paths:
         with write_atomically(path) as temporary:
@@ -273,7 +300,7 @@ def _draw(
     chosen = styles(list(labels))
     noisy = [level for level in levels if level is not None]
     clean_x = (noisy[-1] + CLEAN_GAP_DB) if noisy else 0.0
-    table = wide_rows(results, noise_type)
+    table = wide_rows(results, noise_type, labels)
     for index, (arm, rows) in enumerate(table):
         style = chosen[arm]
         line = {"color": style.light, "marker": style.marker or None, "markersize": 5}
@@ -288,7 +315,8 @@ def _draw(
             middle, low, high = (
                 [100 * row[name] for _, row in kept] for name in ("wer", "wer_low", "wer_high")
             )
-            axes.fill_between(xs, low, high, color=style.light, alpha=0.14, linewidth=0)
+            alpha = 0.14 if len(table) <= BANDS_UP_TO else 0.05
+            axes.fill_between(xs, low, high, color=style.light, alpha=alpha, linewidth=0)
             axes.plot(xs, middle, linestyle=dash, linewidth=1.5, label=labels[arm], **line)
         if (clean := rows[-1]) is not None:
             spread = [
@@ -303,7 +331,7 @@ def _draw(
         [*ticks, clean_x], [*(f"{one:g}".replace("-", "\u2212") for one in ticks), "clean"]
     )
     axes.set_xlabel("SNR, dB")
-    axes.set_title(noise_type, loc="left", fontsize="medium")
+    axes.set_title(noise_type, loc="left", fontsize="medium", parse_math=False)
     axes.set_ylim(bottom=0)
     axes.grid(axis="y", linewidth=0.5, alpha=0.35)
     axes.spines[["top", "right"]].set_visible(False)

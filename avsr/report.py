@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -13,34 +10,21 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from avsr import report_sections as sections
-from avsr.files import MediaError, write_atomically
+from avsr.files import write_atomically
+from avsr.latex_tables import write_latex
 from avsr.plot import save_plot
+from avsr.report_samples import ReportSample, read_samples
+from avsr.report_sections.curves import curves, series_style
+from avsr.report_sections.head import badges, headline
+from avsr.report_sections.provenance import audit, provenance
+from avsr.report_sections.readability import check_readability
+from avsr.report_sections.readability import readability as readability_section
+from avsr.report_sections.samples import samples as samples_section
+from avsr.report_sections.wer_tables import wer_tables
 from avsr.score import SCHEMA, SCHEMA_VERSION
-from avsr.tables import csv_text, size_text, write_tables
-from avsr.text import normalise
-from avsr.transcripts import align_words, error_summary, transcript_html
+from avsr.tables import size_text, write_tables
 
-
-@dataclass(frozen=True)
-class ReportSample:
-    """One utterance to see and hear.
-
-    Media are paths or bytes: films MP4 with H.264 (and AAC), audio WAV. ``transcripts`` maps a
-    system's label to its hypothesis, best in the order of the table. ``real_video`` is ``None``
-    where there is no recording to stand beside the generated face.
-    """
-
-    title: str
-    reference: str
-    transcripts: Mapping[str, str]
-    generated_video: Path | bytes
-    real_video: Path | bytes | None = None
-    audio: Path | bytes | None = None
-    condition: str = ""
-    generated_label: str = "Generated face"
-    real_label: str = "Real face"
-    audio_label: str = "What the recogniser heard"
+__all__ = ["ReportSample", "ReportText", "read_samples", "write_outputs", "write_report"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +42,7 @@ def write_report(
     samples: Sequence[ReportSample] = (),
     *,
     text: ReportText | None = None,
+    readability: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write the self-contained page: curves, tables, faces with sound, transcripts, provenance.
 
@@ -67,39 +52,40 @@ def write_report(
         samples: shown in this order.
         text: title, one-paragraph lead (made from the protocol where empty), and notes beside the
             protocol's own.
+        readability: of the benchmark of faces; its schema stands in
+            :mod:`avsr.report_sections.readability`. ``None``: no such section.
 
     Raises:
-        ValueError: results of another schema.
-        MediaError: a sample's film or audio is not what a browser plays; the message names it.
+        ValueError: results or readability of another schema.
+        MediaError: a sample's film or sound is not what a browser plays; the message names it.
     """
-    _check_schema(results)
+    _check(results, readability)
     words = text or ReportText()
     page = Template(_asset("page.html"))
-    parts = {
-        "curves": sections.curves(results),
-        "samples": _samples(samples) if samples else "",
-        "tables": sections.wer_tables(results),
-        "audit": sections.audit(results),
-        "provenance": sections.provenance(results) + _downloads(results),
-    }
-    names = {
-        "curves": "Curves",
-        "samples": "Faces and transcripts",
-        "tables": "Tables",
-        "audit": "Self-audit",
-        "provenance": "Protocol and provenance",
+    sections = {
+        "curves": ("Curves", curves(results)),
+        "samples": ("Samples", samples_section(samples) if samples else ""),
+        "readability": (
+            "Readability of faces",
+            "" if readability is None else readability_section(readability),
+        ),
+        "tables": ("Tables", wer_tables(results)),
+        "audit": ("Self-audit", audit(results)),
+        "provenance": ("Protocol and provenance", provenance(results, readability)),
     }
     protocol = results["protocol"]
     html = page.substitute(
         title=escape(words.title),
         kicker=escape(f"{protocol['corpus']} \u00b7 {protocol['split']}"),
         lead=escape(words.lead or _lead(results)),
-        badges=sections.badges(results, words.notes),
-        headline=sections.headline(results),
-        nav="".join(f'<a href="#{key}">{names[key]}</a>' for key, part in parts.items() if part),
-        sections="".join(parts.values()),
+        badges=badges(results, words.notes),
+        headline=headline(results),
+        nav="".join(
+            f'<a href="#{key}">{name}</a>' for key, (name, part) in sections.items() if part
+        ),
+        sections="".join(part for _, part in sections.values()),
         style=_asset("style.css"),
-        series_style=sections.series_style(results),
+        series_style=series_style(results),
         script=_asset("script.js"),
     )
     with write_atomically(path) as temporary:
@@ -113,28 +99,41 @@ def write_outputs(
     samples: Sequence[ReportSample] = (),
     *,
     text: ReportText | None = None,
+    readability: Mapping[str, Any] | None = None,
 ) -> dict[str, Path]:
-    """Everything a reader takes away: ``report.html``, ``results.md``, ``rows.csv``, ``wer.png``,
-    ``wer.svg`` in one folder; returns the paths by name.
+    """Everything a reader takes away: ``report.html``, ``results.md``, ``rows.csv``, ``rows.tex``,
+    ``wer.png``, ``wer.svg`` in one folder; returns the paths by name.
 
     Raises:
         ValueError: as :func:`write_report`, and where matplotlib is missing.
     """
-    _check_schema(results)
+    _check(results, readability)
     folder = Path(folder)
     table, rows = write_tables(results, folder)
+    latex = write_latex(results, folder)
     png, svg = save_plot(results, folder)
-    report = write_report(folder / "report.html", results, samples, text=text)
-    return {"report": report, "table": table, "rows": rows, "png": png, "svg": svg}
+    report = write_report(
+        folder / "report.html", results, samples, text=text, readability=readability
+    )
+    return {
+        "report": report,
+        "table": table,
+        "rows": rows,
+        "latex": latex,
+        "png": png,
+        "svg": svg,
+    }
 
 
-def _check_schema(results: Mapping[str, Any]) -> None:
+def _check(results: Mapping[str, Any], readability: Mapping[str, Any] | None) -> None:
     found = results.get("schema"), results.get("schema_version")
     if found != (SCHEMA, SCHEMA_VERSION):
         raise ValueError(
             f"results have schema {found[0]!r} version {found[1]!r}; this program reads "
             f"{SCHEMA!r} version {SCHEMA_VERSION}; score the hypotheses again"
         )
+    if readability is not None:
+        check_readability(readability)
 
 
 def _asset(name: str) -> str:
@@ -149,120 +148,3 @@ def _lead(results: Mapping[str, Any]) -> str:
         f"{noises or 'clean audio'}: {size_text(protocol)}, "
         f"{results['interval']['confidence']:.0%} intervals."
     )
-
-
-def _downloads(results: Mapping[str, Any]) -> str:
-    files = {
-        "results.json": ("application/json", json.dumps(results, ensure_ascii=False, indent=1)),
-        "rows.csv": ("text/csv", csv_text(results)),
-    }
-    links = " \u00b7 ".join(
-        f'<a download="{name}" href="{_data_uri(kind, content.encode())}">{name}</a>'
-        for name, (kind, content) in files.items()
-    )
-    return f'<p class="caption">The numbers behind this page: {links}</p>'
-
-
-def _samples(samples: Sequence[ReportSample]) -> str:
-    legend = (
-        '<p class="caption">In the transcripts: <span class="w sub"><u>heard</u><small>said'
-        '</small></span> a wrong word, above what was said; <del class="w del">said</del> a '
-        'missed word; <ins class="w ins">+heard</ins> an added word.</p>'
-    )
-    body = "".join(_sample(index, sample) for index, sample in enumerate(samples))
-    return (
-        '<section id="samples"><h2>Faces and transcripts</h2><p>The generated face beside the '
-        f"recording of the same sentence, played together.</p>{legend}{body}</section>"
-    )
-
-
-def _sample(index: int, sample: ReportSample) -> str:
-    films = [(sample.generated_label, sample.generated_video)]
-    if sample.real_video is not None:
-        films.append((sample.real_label, sample.real_video))
-    figures = "".join(
-        f'<figure><video src="{_film(media, sample.title, label)}" playsinline preload="auto" '
-        f'aria-label="{escape(label)}: {escape(sample.title)}"></video>'
-        f"<figcaption>{escape(label)}</figcaption></figure>"
-        for label, media in films
-    )
-    sound = ""
-    if len(films) > 1:
-        options = "".join(
-            f'<option value="{i}">{escape(label)}</option>' for i, (label, _) in enumerate(films)
-        )
-        sound = f"<label>Sound of <select>{options}</select></label>"
-    heard = ""
-    if sample.audio is not None:
-        uri = _data_uri("audio/wav", _media(sample.audio, sample.title, "audio", _is_wav))
-        heard = (
-            f'<div class="heard"><span>{escape(sample.audio_label)}</span>'
-            f'<audio controls preload="metadata" src="{uri}" '
-            f'aria-label="{escape(sample.audio_label)}"></audio></div>'
-        )
-    reference = normalise(sample.reference)
-    rows = [f"<div><dt><b>Said</b></dt><dd>{escape(reference)}</dd></div>"]
-    for label, hypothesis in sample.transcripts.items():
-        aligned = align_words(reference=reference, hypothesis=normalise(hypothesis))
-        rows.append(
-            f"<div><dt><b>{escape(label)}</b>{escape(error_summary(aligned))}</dt>"
-            f"<dd>{transcript_html(aligned)}</dd></div>"
-        )
-    return (
-        f'<article class="sample" aria-labelledby="sample-{index}"><header>'
-        f'<h3 id="sample-{index}">{escape(sample.title)}</h3><p>{escape(sample.condition)}</p>'
-        f'</header><div class="faces{"" if len(films) > 1 else " one"}">{figures}</div>'
-        '<div class="controls"><button type="button" class="play">Play</button>'
-        '<input type="range" min="0" max="1000" value="0" step="1" '
-        f'aria-label="Position in {escape(sample.title)}"><output></output>{sound}</div>'
-        f'{heard}<dl class="transcript">{"".join(rows)}</dl></article>'
-    )
-
-
-def _data_uri(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
-
-
-def _film(media: Path | bytes, title: str, label: str) -> str:
-    content = _media(media, title, label, _is_mp4)
-    import av
-
-    try:
-        with av.open(io.BytesIO(content)) as container:
-            codecs = {stream.codec_context.name for stream in container.streams}
-    except av.FFmpegError as error:
-        raise MediaError(
-            f"sample {title!r}: the film of {label!r} cannot be opened ({error.strerror}); "
-            "write it again with avsr.files.write_video"
-        ) from error
-    if "h264" not in codecs or not codecs <= {"h264", "aac"}:
-        raise MediaError(
-            f"sample {title!r}: the film of {label!r} holds {sorted(codecs)}; browsers play h264 "
-            "with aac: write it with avsr.files.write_video"
-        )
-    return _data_uri("video/mp4", content)
-
-
-def _media(media: Path | bytes, title: str, label: str, is_right: Any) -> bytes:
-    where = f"sample {title!r}: {label}"
-    if isinstance(media, bytes):
-        content = media
-    else:
-        where += f" {media}"
-        if not Path(media).is_file():
-            raise MediaError(f"{where}: no such file; check the path")
-        content = Path(media).read_bytes()
-    if not is_right(content):
-        raise MediaError(
-            f"{where}: not {'a WAV' if is_right is _is_wav else 'an MP4'} file ({len(content)} "
-            "bytes); write it with avsr.files.write_wav or write_video"
-        )
-    return content
-
-
-def _is_wav(content: bytes) -> bool:
-    return content[:4] == b"RIFF" and content[8:12] == b"WAVE"
-
-
-def _is_mp4(content: bytes) -> bool:
-    return content[4:8] == b"ftyp"

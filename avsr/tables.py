@@ -1,34 +1,17 @@
-"""Results as text: labels of the arms, wide WER tables (Markdown), every row (CSV)."""
+"""Results as text: numbers as readers expect, wide WER tables (Markdown), every row (CSV)."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from avsr.arm_labels import arm_labels, arm_of, disturbed_arms, main_arms
 from avsr.conditions import CLEAN, Arm
-from avsr.data.rooms import DRY
 from avsr.files import write_atomically
-from avsr.video_conditions import CLEAN_VIDEO
 
-SOURCE_LABELS = {
-    "none": "no face",
-    "mouth_crops": "real mouth crops",
-    "tracked_lips": "tracked 3D lips",
-    "generated_from_clean": "face generated from clean audio",
-    "generated_from_noisy": "face generated from the same noisy audio",
-    "generated_from_other": "face generated from another utterance",
-    "still": "still face",
-}
-SOURCE_ROLES = {
-    "generated_from_clean": "upper bound: a listener does not have the clean audio",
-    "generated_from_noisy": "what a listener really has",
-    "generated_from_other": "control: must not help",
-    "still": "control: must not help",
-}
-_MODALITY_LABELS = {"audio": "A", "video": "V", "audio_visual": "AV"}
 CSV_FIELDS = (
     *("system", "modality", "visual_source", "video_condition", "reverberation"),
     *("noise_type", "snr_db", "scope", "seed"),
@@ -43,35 +26,6 @@ CSV_FIELDS = (
     ),
     *("wer", "wer_low", "wer_high", "cer", "cer_low", "cer_high", "ser", "ser_low", "ser_high"),
 )
-
-
-def arm_of(row: Mapping[str, Any]) -> Arm:
-    """The arm that a row, comparison, summary or baseline of the results is about."""
-    return Arm(
-        row["system"],
-        row["modality"],
-        row["visual_source"],
-        row["video_condition"],
-        row["reverberation"],
-    )
-
-
-def arm_labels(results: Mapping[str, Any]) -> dict[Arm, str]:
-    """A short reader's label for every arm; the system's name is added where it tells two apart."""
-    arms = list(dict.fromkeys(arm_of(row) for row in results["rows"]))
-    plain = {arm: _plain_label(arm) for arm in arms}
-    return {
-        arm: label if list(plain.values()).count(label) == 1 else f"{label} ({arm.system})"
-        for arm, label in plain.items()
-    }
-
-
-def _plain_label(arm: Arm) -> str:
-    room = "" if arm.reverberation == DRY else f", room {arm.reverberation}"
-    if arm.modality == "audio":
-        return f"A: audio only{room}"
-    pictures = "" if arm.video_condition == CLEAN_VIDEO else f", {arm.video_condition}"
-    return f"{_MODALITY_LABELS[arm.modality]}: {SOURCE_LABELS[arm.visual_source]}{pictures}{room}"
 
 
 def level_label(snr_db: float | None) -> str:
@@ -114,7 +68,7 @@ def levels(results: Mapping[str, Any], noise_type: str) -> list[float | None]:
 
 
 def wide_rows(
-    results: Mapping[str, Any], noise_type: str
+    results: Mapping[str, Any], noise_type: str, arms: Iterable[Arm]
 ) -> list[tuple[Arm, list[dict[str, Any] | None]]]:
     """For each arm its pooled row at every level of :func:`levels`; clean is shared by all noises.
 
@@ -122,7 +76,7 @@ def wide_rows(
     """
     by_key = pooled(results)
     table = []
-    for arm in arm_labels(results):
+    for arm in arms:
         clean = by_key.get((arm, CLEAN, None))
         row = [
             by_key.get((arm, noise_type, level)) if level is not None else clean
@@ -134,21 +88,31 @@ def wide_rows(
     return table
 
 
+def noise_types_of(results: Mapping[str, Any]) -> tuple[str, ...]:
+    """The noise types of the test; ``CLEAN`` alone where there was none."""
+    return tuple(results["protocol"]["test_noises"]) or (CLEAN,)
+
+
 def markdown(results: Mapping[str, Any]) -> str:
     """Wide WER tables (one for each noise type), the summaries and the conditions, as Markdown."""
     protocol, interval = results["protocol"], results["interval"]
-    labels = arm_labels(results)
+    labels, main = arm_labels(results), main_arms(results)
     parts = [f"# WER under noise: {protocol['corpus']}, {protocol['split']}", *_remarks(results)]
-    for noise_type in protocol["test_noises"] or (CLEAN,):
-        head = ["WER %", *(level_label(level) for level in levels(results, noise_type))]
-        body = [
-            [labels[arm], *(_cell(row) for row in row_of_arm)]
-            for arm, row_of_arm in wide_rows(results, noise_type)
-        ]
+    for noise_type in noise_types_of(results):
         matched = protocol["matched_noise"].get(noise_type)
         kind = "" if matched is None else (" (matched)" if matched else " (unseen in training)")
-        parts += [f"## {noise_type}{kind}", _table(head, body)]
-    parts += ["## Summary", _table(SUMMARY_HEAD, summary_rows(results)), interval_line(interval)]
+        rows = [(arm, labels[arm]) for arm in main]
+        parts += [f"## {noise_type}{kind}", _wide_table(results, noise_type, rows)]
+    parts += ["## Summary", _table(SUMMARY_HEAD, summary_rows(results, main))]
+    parts.append(interval_line(interval))
+    for disturbed in disturbed_arms(results):
+        parts.append(f"## {disturbed.title}")
+        rows = [
+            (arm, f"{label}: {name}") for label, group in disturbed.groups for arm, name in group
+        ]
+        for noise_type in noise_types_of(results):
+            parts += [f"### {noise_type}", _wide_table(results, noise_type, rows)]
+        parts.append(_table(SUMMARY_HEAD, summary_rows(results, [arm for arm, _ in rows])))
     found = results["audit"]["findings"]
     parts += [
         "## Self-audit",
@@ -156,6 +120,18 @@ def markdown(results: Mapping[str, Any]) -> str:
     ]
     parts += [] if found else ["Nothing to report."]
     return "\n\n".join(parts) + "\n"
+
+
+def _wide_table(
+    results: Mapping[str, Any], noise_type: str, rows: Sequence[tuple[Arm, str]]
+) -> str:
+    head = ["WER %", *(level_label(level) for level in levels(results, noise_type))]
+    found = wide_rows(results, noise_type, [arm for arm, _ in rows])
+    body = [
+        [label, *(_cell(row) for row in cells)]
+        for (_, label), (_, cells) in zip(rows, found, strict=True)
+    ]
+    return _table(head, body)
 
 
 SUMMARY_HEAD = [
@@ -168,19 +144,21 @@ SUMMARY_HEAD = [
 ]
 
 
-def summary_rows(results: Mapping[str, Any]) -> list[list[str]]:
-    """One row of ``SUMMARY_HEAD`` for each arm; an en dash where a number does not exist."""
+def summary_rows(results: Mapping[str, Any], arms: Sequence[Arm]) -> list[list[str]]:
+    """One row of ``SUMMARY_HEAD`` for each of the arms; an en dash where there is no number."""
     labels, by_key = arm_labels(results), pooled(results)
+    summaries = {arm_of(one): one for one in results["summaries"]}
     return [
         [
-            labels[arm_of(one)],
-            _clean(by_key.get((arm_of(one), CLEAN, None))),
+            labels[arm],
+            _clean(by_key.get((arm, CLEAN, None))),
             spread(one["n_wer"], 100),
             spread(one["snr_gain_db"], 1, signed=True),
             spread(one["errors_recovered"], 100, digits=0),
             spread(one["clean_difference"], 100, signed=True),
         ]
-        for one in results["summaries"]
+        for arm in arms
+        if (one := summaries[arm])
     ]
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from avsr.arm_labels import arm_labels
+from avsr.conditions import CLEAN, Arm
 from avsr.data.manifest import decode_array, load_prepared
 from avsr.data.mixtures import MixtureRow, render_mixture
 from avsr.data.noise_bank import NoiseBank, NoiseConfig
@@ -23,7 +25,9 @@ from avsr.files import (
     write_video,
     write_wav,
 )
-from avsr.report import ReportSample, ReportText, write_outputs
+from avsr.report import ReportText, write_outputs
+from avsr.report_samples import ReportSample
+from avsr.schema import Hypothesis
 from avsr.score import ExpectedUtterance, Protocol, Provenance, score
 from avsr.training.run_folder import provenance
 from learn2talk.animate import animate
@@ -31,6 +35,8 @@ from learn2talk.closed_loop import ClosedLoopConfig, mixture_manifest
 from learn2talk.files import load_student
 from learn2talk.render import write_face_video
 from learn2talk.schema import Motion
+
+Condition = tuple[str, float | None, int | None]  # noise type, level in dB, seed of the noise
 
 
 def score_run(
@@ -130,7 +136,8 @@ def write_run_report(
         results: of :func:`score_run`.
         text: title and notes of the page.
         num_samples: utterances shown.
-        snr_db: level of the mixtures that are played; must be one of the run's.
+        snr_db: level of the mixtures that are played beside the clean audio, one of each noise;
+            must be one of the run's.
         media_root: folder under which the corpus's ``source`` names are films, to show the real
             clip beside the generated face; ``None`` where there is no film.
 
@@ -139,50 +146,94 @@ def write_run_report(
     """
     rows = load_prepared(prepared, "test")
     steps = np.linspace(0, len(rows) - 1, min(num_samples, len(rows))).round()
-    noise_type = next(iter(results["protocol"]["test_noises"]))
-    seed = results["protocol"]["seeds"][0]
     chosen = {rows[int(step)]["utterance_id"]: rows[int(step)] for step in steps}
-    bank = NoiseBank(noise, "test")
-    mixtures = {
-        mixture.utterance_id: mixture
-        for mixture in map(MixtureRow.from_row, read_jsonl(run / "mixtures.jsonl"))
-        if (mixture.noise_type, mixture.snr_db, mixture.seed) == (noise_type, snr_db, seed)
-    }
-    missing = sorted(chosen.keys() - mixtures.keys())
-    if missing:
-        raise ValueError(
-            f"{run}: no mixture of {noise_type} at {snr_db} dB, seed {seed}, for {missing}; "
-            f"show one of the levels {results['protocol']['snrs_db']}"
-        )
-    said: dict[str, dict[str, str]] = {name: {} for name in chosen}
-    for row in read_jsonl(run / "hypotheses.jsonl"):
-        here = (row["noise_type"], row["snr_db"], row["seed"]) == (noise_type, snr_db, seed)
-        if row["utterance_id"] in chosen and (here or row["modality"] == "video"):
-            said[row["utterance_id"]][_label(row)] = row["hypothesis"]
     if not (run / "student").is_dir():  # nothing was generated: no face to show
         return write_outputs(run, results, (), text=text)
+    seed = results["protocol"]["seeds"][0]
+    conditions: dict[str, Condition] = {"clean": (CLEAN, None, None)}
+    for noise_type in results["protocol"]["test_noises"]:
+        conditions[f"{noise_type}, {snr_db:g} dB"] = (noise_type, snr_db, seed)
+    mixtures = _mixtures(run, results, list(chosen), list(conditions.values()))
+    said = _transcripts(run, results, set(chosen), conditions)
+    bank = NoiseBank(noise, "test")
     student = load_student(run / "student")
     samples = []
     with tempfile.TemporaryDirectory() as scratch:
         for name, row in chosen.items():
             speech = decode_array(row["audio"])
-            mixture = render_mixture(mixtures[name], speech, bank)
             real = None if media_root is None else media_root / row["source"]
-            films = _films(real, animate(speech, student), speech, Path(scratch))
-            write_wav(Path(scratch) / "heard.wav", mixture / max(1.0, np.abs(mixture).max()))
+            heard = {
+                label: speech
+                if condition[1] is None
+                else render_mixture(mixtures[name, condition], speech, bank)
+                for label, condition in conditions.items()
+            }
             samples.append(
                 ReportSample(
                     title=name,
                     reference=row["text"],
+                    sounds={label: _wav(sound, Path(scratch)) for label, sound in heard.items()},
                     transcripts=said[name],
-                    generated_video=films["generated"],
-                    real_video=films.get("real"),
-                    audio=(Path(scratch) / "heard.wav").read_bytes(),
-                    condition=f"{noise_type}, {snr_db:g} dB, seed {seed}",
-                    generated_label="Generated from the clean audio",
+                    faces=_films(real, animate(speech, student), speech, Path(scratch)),
+                    condition=f"Noise seed {seed}",
                 )
             )
     return write_outputs(run, results, samples, text=text)
+
+
+def _mixtures(
+    run: Path, results: Mapping[str, Any], names: Sequence[str], conditions: Sequence[Condition]
+) -> dict[tuple[str, Condition], MixtureRow]:
+    """The mixtures of these utterances in the noisy ones of these conditions."""
+    noisy = [condition for condition in conditions if condition[1] is not None]
+    found = {}
+    for mixture in map(MixtureRow.from_row, read_jsonl(run / "mixtures.jsonl")):
+        condition = mixture.noise_type, mixture.snr_db, mixture.seed
+        if mixture.utterance_id in names and condition in noisy:
+            found[mixture.utterance_id, condition] = mixture
+    missing = [(name, one) for one in noisy for name in names if (name, one) not in found]
+    if missing:
+        name, (noise_type, snr_db, seed) = missing[0]
+        raise ValueError(
+            f"{run}: no mixture of {noise_type} at {snr_db} dB, seed {seed}, for {name} "
+            f"({len(missing)} missing); show one of the levels {results['protocol']['snrs_db']}"
+        )
+    return found
+
+
+def _transcripts(
+    run: Path,
+    results: Mapping[str, Any],
+    names: Collection[str],
+    conditions: Mapping[str, Condition],
+) -> dict[str, dict[str, dict[str, str]]]:
+    """Utterance to sound to arm to hypothesis; what hears nothing stands under every sound."""
+    labels = arm_labels(results)
+    said: dict[str, dict[str, dict[str, str]]] = {
+        name: {label: {} for label in conditions} for name in names
+    }
+    for row in map(Hypothesis.from_row, read_jsonl(run / "hypotheses.jsonl")):
+        if row.utterance_id not in said:
+            continue
+        arm = Arm(
+            row.system,
+            row.modality,
+            row.visual_source,
+            row.video_condition,
+            row.reverberation,
+        )
+        here = row.noise_type, row.snr_db, row.seed
+        for label, condition in conditions.items():
+            if condition == here or row.modality == "video":
+                said[row.utterance_id][label][labels[arm]] = row.hypothesis
+    return said
+
+
+def _wav(sound: np.ndarray, scratch: Path) -> bytes:
+    """A WAV of one sound (S,), made quieter where it is over full scale."""
+    path = scratch / "heard.wav"
+    write_wav(path, sound / max(1.0, float(np.abs(sound).max())))
+    return path.read_bytes()
 
 
 def _films(
@@ -192,17 +243,9 @@ def _films(
     peak = max(1.0, float(np.abs(speech).max()))
     generated = scratch / "generated.mp4"
     write_face_video(generated, motion, speech / peak)
-    films = {"generated": generated.read_bytes()}
+    films = {"Generated from the clean audio": generated.read_bytes()}
     if clip is not None:
         real = scratch / "real.mp4"
         write_video(real, read_video(clip), audio=speech / peak)
-        films["real"] = real.read_bytes()
+        films["Real face"] = real.read_bytes()
     return films
-
-
-def _label(row: Mapping[str, Any]) -> str:
-    """A short name of an arm for the transcripts."""
-    if row["modality"] == "audio":
-        return "A" if row["system"] == "audio" else "A (audio-visual network)"
-    kind = "V" if row["modality"] == "video" else "AV"
-    return f"{kind}, {row['visual_source'].replace('_', ' ')}"

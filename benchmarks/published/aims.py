@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from avsr.arm_labels import arm_labels, arm_of
 from avsr.conditions import CLEAN, Arm
-from avsr.tables import arm_labels, arm_of, level_label, percent, pooled
+from avsr.tables import level_label, percent, pooled
 
 STAGES = ("prepare", "motion", "pretrain", "audio_visual", "audio", "decode")
 A = Arm("audio", "audio", "none")

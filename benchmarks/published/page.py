@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
+from avsr.arm_labels import arm_labels, arm_of
 from avsr.conditions import CLEAN
-from avsr.tables import arm_labels, arm_of, level_label, markdown, p_text, percent, pooled
+from avsr.tables import level_label, markdown, p_text, percent, pooled
 from benchmarks.published.aims import AV, NOISY_DB, A, Aim, V, offset_text, seconds_of
 
 

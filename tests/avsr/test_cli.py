@@ -11,6 +11,7 @@ import pytest
 from avsr.cli import COMMANDS, DESCRIPTION
 from avsr.command_line import run_commands
 from avsr.files import read_audio, write_json, write_wav
+from tests.avsr.made_up_report import made_up_readability, made_up_results, write_media
 
 
 def avsr(*words: object) -> None:
@@ -162,6 +163,28 @@ def test_report_of_something_else(
     path = tmp_path / "results.json"
     path.write_text(content)
     fails(capsys, "report", path, "--out", tmp_path / "out")
+
+
+def test_report_with_faces_and_samples(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib")
+    write_json(tmp_path / "results.json", made_up_results(tmp_path))
+    write_json(tmp_path / "readability.json", made_up_readability())
+    write_media(tmp_path)
+    sounds, texts = {"clean": "clean.wav"}, {"clean": {"A": "bin red"}}
+    sample = {"title": "u7", "reference": "bin blue", "sounds": sounds, "transcripts": texts}
+    write_json(tmp_path / "samples.json", [{**sample, "faces": {"real": "real.mp4"}}])
+    words = ("report", tmp_path / "results.json", "--out", tmp_path / "out")
+    faces = ("--readability", tmp_path / "readability.json")
+    avsr(*words, *faces, "--samples", tmp_path / "samples.json")
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    for said in ("u7", 'id="readability"', "codetalker &amp; co", "data:video/mp4", "1 of 2 words"):
+        assert said in page
+    assert str(tmp_path / "out" / "rows.tex") in capsys.readouterr().out
+    (tmp_path / "readability.json").write_text("[]")
+    assert "benchmark of faces" in fails(capsys, *words, *faces)
+    (tmp_path / "clean.wav").unlink()
+    error = fails(capsys, *words, "--samples", tmp_path / "samples.json")
+    assert "clean.wav" in error and "u7" in error
 
 
 def test_report_of_a_missing_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

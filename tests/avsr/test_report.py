@@ -4,91 +4,34 @@ import copy
 import json
 import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
+from avsr.arm_labels import arm_labels
 from avsr.conditions import Arm
-from avsr.files import MediaError, write_video, write_wav
+from avsr.files import MediaError
 from avsr.plot import panel_svg, save_plot, styles
 from avsr.report import ReportSample, ReportText, write_outputs, write_report
-from avsr.schema import Hypothesis
-from avsr.score import Bootstrap, ExpectedUtterance, Protocol, Provenance, score
-from avsr.tables import arm_labels
 from avsr.transcripts import align_words, error_summary, transcript_html
-
-EVIL = "<script>alert('x')</script>"
-SNRS = (-10.0, -5.0, 0.0, 10.0)
-
-
-def made_up_results(folder: Path, *, synthetic: bool = True, note: str = "") -> dict[str, Any]:
-    """Results of made-up hypotheses: shapes of a real run, numbers of none."""
-    rng = np.random.default_rng(0)
-    utterances = [ExpectedUtterance(f"u{i}", "s1", "bin blue at f two now") for i in range(8)]
-    arms = [
-        ("tiny", "audio", "none"),
-        ("tiny", "video", "mouth_crops"),
-        ("tiny", "audio_visual", "mouth_crops"),
-        ("tiny", "audio_visual", "generated_from_noisy"),
-        ("tiny", "audio_visual", "still"),
-    ]
-    rows = []
-    for system, modality, source in arms:
-        conditions: list[tuple[str, float | None, int | None]] = [("none", None, None)]
-        if modality != "video":
-            conditions += [
-                (noise, snr, seed)
-                for noise in ("babble", EVIL)
-                for snr in SNRS
-                for seed in range(3)
-            ]
-        for noise, level, seed in conditions:
-            rate = 0.05 if level is None else 0.9 / (1 + np.exp((level + 5) / 2))
-            for one in utterances:
-                words = [w if rng.random() > rate else "z" for w in one.reference.split()]
-                fields = one.utterance_id, "s1", system, modality, source, noise, level, seed
-                rows.append(Hypothesis(*fields, one.reference, " ".join(words)))  # type: ignore[arg-type]
-    path = folder / "hypotheses.jsonl"
-    path.write_text("".join(json.dumps(row.to_row()) + "\n" for row in rows))
-    return score(
-        path,
-        expected=utterances,
-        protocol=Protocol(
-            corpus="made-up",
-            split="test",
-            synthetic=synthetic,
-            speaker_dependent=True,
-            snrs_db=SNRS,
-            seeds=(0, 1, 2),
-            test_noises={"babble": ("b.wav",), EVIL: ()},
-            training_noises={"babble": ("a.wav",)},
-            notes=(note,) if note else (),
-        ),
-        provenance=Provenance(
-            f"avsr score {EVIL}", "0" * 40, "2026-01-01T00:00:00Z", "CPU", 61.0, {"avsr": "0"}, None
-        ),
-        bootstrap=Bootstrap(num_resamples=100),
-    )
+from tests.avsr.made_up_report import EVIL, made_up_readability, made_up_results, write_media
 
 
 def sample(folder: Path) -> ReportSample:
-    film, sound = folder / "face.mp4", folder / "heard.wav"
-    frames = [np.full((64, 64, 3), 5 * t, np.uint8) for t in range(25)]
-    tone = 0.1 * np.sin(np.arange(16000) / 20).astype(np.float32)
-    write_video(film, frames, 25, tone)
-    write_wav(sound, tone)
+    media = write_media(folder)
     return ReportSample(
         title=f"u0 {EVIL}",
         reference="bin blue at f two now",
-        transcripts={"A: audio only": f"bin {EVIL} now", EVIL: "bin blue at f two now"},
-        generated_video=film,
-        real_video=film.read_bytes(),
-        audio=sound,
+        sounds={"clean": media["clean"], f"loud {EVIL}": media["loud"].read_bytes()},
+        transcripts={
+            "clean": {"A: audio only": f"bin {EVIL} now"},
+            f"loud {EVIL}": {EVIL: "bin blue at f two now"},
+        },
+        faces={f"Generated {EVIL}": media["generated"], "Real": media["real"].read_bytes()},
         condition=f"babble {EVIL}",
-        generated_label=f"Generated {EVIL}",
     )
 
 
@@ -119,12 +62,22 @@ def results(shared_results: dict[str, Any]) -> dict[str, Any]:
     return copy.deepcopy(shared_results)
 
 
+def evil_readability() -> dict[str, Any]:
+    faces = made_up_readability()
+    student = faces["systems"].pop("student")
+    student["kind"] = student["figures"]["lip_vertex_error_mm"]["unit"] = f"mm {EVIL}"
+    student["figures"]["offset_ms"] = {"value": None, "reason": EVIL}
+    student["confusion"]["symbols"][0] = EVIL
+    return {**faces, "systems": {EVIL: student, **faces["systems"]}, "remarks": [EVIL]}
+
+
 @pytest.fixture(scope="module")
 def page_source(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("report")
     results = made_up_results(folder, note="A note <b>& more.")
     text = ReportText(title=f"Title {EVIL}", notes=("Another note.",))
-    path = write_report(folder / "report.html", results, [sample(folder)], text=text)
+    shown, faces = [sample(folder)], evil_readability()
+    path = write_report(folder / "report.html", results, shown, text=text, readability=faces)
     return path.read_text(encoding="utf-8")
 
 
@@ -149,8 +102,10 @@ def test_every_medium_is_inside_and_has_a_name(page_source):
     assert len(films) == 2
     assert all(str(one["src"]).startswith("data:video/mp4;base64,") for one in films)
     assert all(one["aria-label"] for one in films)
-    (heard,) = [attributes for tag, attributes in tags if tag == "audio"]
-    assert str(heard["src"]).startswith("data:audio/wav;base64,") and heard["aria-label"]
+    heard = [attributes for tag, attributes in tags if tag == "audio"]
+    assert len(heard) == 2 and len({one["src"] for one in heard}) == 2
+    assert all(str(one["src"]).startswith("data:audio/wav;base64,") for one in heard)
+    assert all(one["aria-label"] for one in heard)
 
 
 def test_the_reader_is_told_what_the_numbers_are(page_source):
@@ -167,7 +122,10 @@ def test_recorded_speech_is_not_called_synthetic(tmp_path):
 def test_all_outputs_are_written_and_the_page_is_the_same_again(tmp_path, results):
     pytest.importorskip("matplotlib")
     paths = write_outputs(tmp_path / "out", results)
-    assert sorted(paths) == ["png", "report", "rows", "svg", "table"]
+    assert sorted(paths) == ["latex", "png", "report", "rows", "svg", "table"]
+    assert sorted(path.name for path in paths.values()) == sorted(
+        path.name for path in (tmp_path / "out").iterdir()
+    )
     assert paths["png"].read_bytes()[:4] == b"\x89PNG"
     assert paths["svg"].read_bytes().startswith(b"<?xml")
     again = write_report(tmp_path / "again.html", results)
@@ -200,6 +158,22 @@ def test_every_arm_of_the_main_job_has_its_own_style():
     assert len(set(chosen.values())) == len(arms) == 13
 
 
+def test_thirty_systems_of_one_kind_look_different():
+    arms = [Arm(f"system {number}", "audio", "none") for number in range(30)]
+    assert len(set(styles(arms).values())) == 30
+
+
+def test_an_arm_of_one_noise_alone_is_in_the_legend_of_the_plot(tmp_path, results):
+    pytest.importorskip("matplotlib")
+    results["rows"] = [
+        row
+        for row in results["rows"]
+        if row["visual_source"] != "still" or row["noise_type"] == EVIL
+    ]
+    drawn = save_plot(results, tmp_path)[1].read_text(encoding="utf-8")
+    assert "<!-- AV: still face -->" in drawn
+
+
 def test_arms_of_one_kind_get_different_styles(results):
     for row in list(results["rows"]):
         if row["modality"] == "audio":
@@ -221,12 +195,12 @@ def test_a_clean_only_run_has_a_page_and_a_plot(tmp_path, results):
 def test_media_that_no_browser_plays_are_refused_by_name(tmp_path, results):
     good = sample(tmp_path)
     for change, says in (
-        ({"generated_video": b"not a film"}, "not an MP4"),
-        ({"generated_video": b"\x00\x00\x00\x18ftypmp42"}, "cannot be opened"),
-        ({"generated_video": tmp_path / "none.mp4"}, "no such file"),
-        ({"audio": b"ID3"}, "not a WAV"),
+        ({"faces": {"one": b"not a film"}}, "not an MP4"),
+        ({"faces": {"one": b"\x00\x00\x00\x18ftypmp42"}}, "cannot be opened"),
+        ({"faces": {"one": tmp_path / "none.mp4"}}, "no such file"),
+        ({"sounds": {"clean": b"ID3"}, "transcripts": {}}, "not a WAV"),
     ):
-        bad = ReportSample(**{**vars(good), **change})
+        bad = replace(good, **change)
         with pytest.raises(MediaError, match=says) as caught:
             write_report(tmp_path / "r.html", results, [bad])
         assert "u0" in str(caught.value)

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from avsr.conditions import Arm
 from avsr.data.manifest import decode_array, load_prepared
 from avsr.data.mixtures import MixtureRow, build_mixture_manifest, render_mixture
 from avsr.data.noise_bank import NoiseBank, NoiseConfig, NoiseSplit, TalkerFile
 from avsr.decode.config import DecodingConfig
 from avsr.evaluate import is_decoded
-from avsr.files import read_json, read_jsonl, write_video
+from avsr.files import read_json, read_jsonl, write_jsonl, write_video
 from avsr.models.language_model import LanguageModelConfig
 from avsr.models.recognizer import Recognizer, RecognizerConfig
 from avsr.schema import VISUAL_SOURCES as ALL_SOURCES
+from avsr.schema import Hypothesis
 from avsr.training.loop import TrainConfig
 from avsr.training.recognizer import is_trained, save_recognizer
 from learn2talk import closed_loop, closed_loop_report
@@ -35,7 +37,14 @@ from learn2talk.closed_loop import (
     train_system,
     train_texts,
 )
-from learn2talk.closed_loop_report import _files_of, _films, _label, _noise_files
+from learn2talk.closed_loop_report import (
+    Condition,
+    _files_of,
+    _films,
+    _mixtures,
+    _noise_files,
+    _transcripts,
+)
 from learn2talk.files import load_student
 from learn2talk.models.student import StudentConfig
 from learn2talk.models.sync_expert import SyncExpertConfig
@@ -254,18 +263,51 @@ def test_test_noise_lists_the_files_that_were_used(
     assert _noise_files(rows, ("white",)) == {"white": ()}
 
 
-@pytest.mark.parametrize(
-    ("system", "modality", "source", "label"),
-    [
-        ("audio", "audio", "none", "A"),
-        ("audio_visual", "audio", "none", "A (audio-visual network)"),
-        ("audio_visual", "video", "mouth_crops", "V, mouth crops"),
-        ("audio_visual", "audio_visual", "generated_from_clean", "AV, generated from clean"),
-    ],
-)
-def test_arms_have_short_names(system: str, modality: str, source: str, label: str) -> None:
-    row = {"system": system, "modality": modality, "visual_source": source}
-    assert _label(row) == label
+def test_transcripts_stand_under_the_sound_that_was_heard(tmp_path: Path) -> None:
+    conditions: dict[str, Condition] = {
+        "clean": ("none", None, None),
+        "babble, 0 dB": ("babble", 0.0, 1),
+    }
+    arms = [Arm("av", "audio", "none"), Arm("a", "audio", "none")]
+    arms += [Arm("av", "video", "mouth_crops"), Arm("av", "video", "mouth_crops", "occluded")]
+    rows = [
+        Hypothesis(
+            *(name, "s1", arm.system, arm.modality, arm.visual_source, *condition),  # type: ignore[arg-type]
+            "said",
+            f"{arm.system} {condition[0]} {condition[2]}",
+            video_condition=arm.video_condition,
+        )
+        for name in ("u1", "u2")
+        for arm in arms
+        for condition in (("none", None, None), ("babble", 0.0, 0), ("babble", 0.0, 1))
+        if arm.modality == "audio" or condition[1] is None
+    ]
+    write_jsonl(tmp_path / "hypotheses.jsonl", (row.to_row() for row in rows))
+    results = {"rows": [asdict(arm) for arm in arms]}
+    said = _transcripts(tmp_path, results, {"u1"}, conditions)
+    seen = {"V: real mouth crops": "av none None", "V: real mouth crops, occluded": "av none None"}
+    assert said == {
+        "u1": {
+            "clean": {
+                "A: audio only (av)": "av none None",
+                "A: audio only (a)": "a none None",
+                **seen,
+            },
+            "babble, 0 dB": {
+                "A: audio only (av)": "av babble 1",
+                "A: audio only (a)": "a babble 1",
+                **seen,
+            },
+        }
+    }
+
+
+def test_a_level_that_was_not_mixed_is_named(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "mixtures.jsonl", [])
+    results = {"protocol": {"snrs_db": [0.0, 5.0]}}
+    conditions: list[Condition] = [("none", None, None), ("babble", -5.0, 0)]
+    with pytest.raises(ValueError, match=r"no mixture of babble at -5.0 dB.*\[0.0, 5.0\]"):
+        _mixtures(tmp_path, results, ["u1"], conditions)
 
 
 def test_the_real_film_is_shown_where_there_is_one(
@@ -279,8 +321,11 @@ def test_the_real_film_is_shown_where_there_is_one(
     template = tiny_template()
     motion = Motion(np.repeat(template.vertices[None], 5, axis=0), 25.0, template)
     speech = np.full(3200, 1.5, np.float32)  # louder than full scale: scaled, not refused
-    assert _films(None, motion, speech, tmp_path) == {"generated": b"generated"}
+    assert _films(None, motion, speech, tmp_path) == {
+        "Generated from the clean audio": b"generated"
+    }
     film = tmp_path / "film.mp4"
     write_video(film, (np.zeros((32, 32, 3), np.uint8) for _ in range(5)))
     films = _films(film, motion, speech, tmp_path)
-    assert set(films) == {"generated", "real"} and b"ftyp" in films["real"][:16]
+    assert list(films) == ["Generated from the clean audio", "Real face"]
+    assert b"ftyp" in films["Real face"][:16]
