@@ -6,25 +6,29 @@ again, and another recogniser's work in the same folder is refused.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from avsr.data.manifest import load_face_templates, load_prepared
+import numpy as np
+
+from avsr.data.manifest import FaceTemplates, load_face_templates, load_prepared
 from avsr.data.mixtures import render_mixture
 from avsr.decode.config import DecodingConfig
 from avsr.evaluate import PREFIX_BEAM, System, VisualInputs, decode_split, hypotheses_file
 from avsr.files import read_jsonl, sha256_file, write_json, write_jsonl
 from avsr.noisy_test import NoisyTest, load
 from avsr.recognize_files import AdapterChoice
-from avsr.schema import Hypothesis
+from avsr.schema import VISUAL_SOURCES, Hypothesis
 from avsr.shared_work import in_processes
 from avsr.training.hub import recognizer_file
 from avsr.training.recognizer import load_recognizer
 from avsr.training.run_folder import same_run
 
-REAL_SOURCES = ("mouth_crops", "tracked_lips", "still")
+OWN_SOURCES = ("mouth_crops", "tracked_lips", "still")  # that need nobody who makes faces
+# A prepared split and its face templates to the sources of lips; picklable.
+MakeInputs = Callable[[Any, FaceTemplates], VisualInputs]
 
 
 def decode_by_ear(
@@ -115,20 +119,18 @@ class SeeingSystem:
     Fields:
         name: stands in the hypotheses.
         recognizer: ``best.safetensors`` of a run, or a published folder.
-        visual_sources: some of ``mouth_crops``, ``tracked_lips``, ``still``; none: sound alone.
+        visual_sources: what it sees, beside sound alone; none: only that.
     """
 
     name: str
     recognizer: str
     visual_sources: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        unknown = [one for one in self.visual_sources if one not in REAL_SOURCES]
-        if unknown:
-            raise ValueError(
-                f"visual sources {unknown} of {self.name!r} are not of {', '.join(REAL_SOURCES)}; "
-                "generated faces are decoded with 'learn2talk closed-loop'"
-            )
+
+def still_faces(rows: Any, templates: FaceTemplates) -> VisualInputs:
+    """The neutral lips of each speaker, for the source ``still``; no face is generated."""
+    lips = np.concatenate([templates.regions["lips_outer"], templates.regions["lips_inner"]])
+    return VisualInputs(still_lips={name: one[lips] for name, one in templates.templates.items()})
 
 
 def decode_with_video(
@@ -138,6 +140,8 @@ def decode_with_video(
     *,
     video_conditions: Sequence[str] = ("clean",),
     decoding: DecodingConfig = PREFIX_BEAM,
+    make_inputs: MakeInputs = still_faces,
+    made_by: Mapping[str, str] | None = None,
     processes: int = 1,
 ) -> dict[str, str]:
     """Every mixture by recognisers of this project, with and without the talker's mouth.
@@ -150,6 +154,8 @@ def decode_with_video(
         out: folder of this work; ``hypotheses.jsonl`` in it is the result.
         video_conditions: see :mod:`avsr.video_conditions`.
         decoding: how logits become text.
+        make_inputs: where lips come from that were not tracked.
+        made_by: what makes them, such as the hash of a student; part of the work's identity.
         processes: that share the utterances.
 
     Returns:
@@ -163,17 +169,27 @@ def decode_with_video(
             f"{test.utterances.source}: is a list of sounds; what is seen needs a prepared corpus "
             "(avsr prepare), or decode by ear with --adapter"
         )
+    asked = {source for one in systems for source in one.visual_sources}
+    unknown = sorted(asked - set(OWN_SOURCES if made_by is None else VISUAL_SOURCES))
+    if unknown:
+        raise ValueError(
+            f"visual sources {', '.join(unknown)} are not of {', '.join(OWN_SOURCES)}; generated "
+            "faces are decoded with 'learn2talk closed-loop'"
+        )
     weights = {one.name: sha256_file(recognizer_file(one.recognizer)) for one in systems}
     facts = {
         "manifest": test.manifest.sha256,
         "weights": weights,
         "visual_sources": {one.name: one.visual_sources for one in systems},
         "video_conditions": list(video_conditions),
-        "decoding": str(decoding),
+        "decoding": asdict(decoding),
+        "made_by": dict(made_by or {}),
     }
     same_run(out / "decoding.json", facts, "hypotheses")
     names = list(test.mixtures_of())
-    work = _Eyes(test.folder, tuple(systems), out / "parts", tuple(video_conditions), decoding)
+    work = _Eyes(
+        test.folder, tuple(systems), out / "parts", tuple(video_conditions), decoding, make_inputs
+    )
     in_processes(work, names, processes, "decode")
     _merge(out, names)
     return weights
@@ -186,6 +202,7 @@ class _Eyes:
     out: Path
     video_conditions: tuple[str, ...]
     decoding: DecodingConfig
+    make_inputs: MakeInputs
 
     def __call__(self, names: Sequence[str]) -> None:
         waiting = [name for name in names if not hypotheses_file(self.out, name).exists()]
@@ -200,14 +217,14 @@ class _Eyes:
         corpus = test.utterances.source
         rows = load_prepared(corpus, test.facts["split"])
         places = [test.utterances.places[name] for name in waiting]
-        templates = load_face_templates(corpus)
-        lips = [*templates.regions["lips_outer"], *templates.regions["lips_inner"]]
+        if self.make_inputs not in _KEPT:
+            _KEPT[self.make_inputs] = self.make_inputs(rows, load_face_templates(corpus))
         decode_split(
             rows.select(places),
             test.manifest.rows,
             test.bank(),
             _KEPT[self.systems],
-            VisualInputs(still_lips={k: one[lips] for k, one in templates.templates.items()}),
+            _KEPT[self.make_inputs],
             self.out,
             decoding=self.decoding,
             rooms=test.rooms,

@@ -11,9 +11,18 @@ import pytest
 
 from avsr.compare import ComparisonError, compare, comparison_table
 from avsr.conditions import Bootstrap, ScoringError
+from avsr.data.utterance_list import UtteranceList
 from avsr.files import read_audio, read_json, read_jsonl, sha256_file, write_wav
 from avsr.noise import signal_power
-from avsr.noisy_test import NoisyTestConfig, build, expected_of, load, protocol_of, read_test_facts
+from avsr.noisy_test import (
+    NoisyTest,
+    NoisyTestConfig,
+    build,
+    expected_of,
+    load,
+    protocol_of,
+    read_test_facts,
+)
 from avsr.noisy_test_audit import audit_test
 from avsr.noisy_test_decoding import SeeingSystem, decode_by_ear, decode_with_video
 from avsr.noisy_test_files import render_test
@@ -440,5 +449,14 @@ def test_any_command_hears_a_noisy_test_and_goes_on_where_it_stopped(place, tmp_
 def test_pictures_need_a_prepared_corpus(place, built_test, tmp_path):
     with pytest.raises(ValueError, match="needs a prepared corpus"):
         decode_with_video(load(built_test), [], tmp_path)
-    with pytest.raises(ValueError, match="are not of mouth_crops"):
-        SeeingSystem("x", "best.safetensors", ("generated_from_noisy",))
+    test = replace(load(built_test), utterances=replace_rows(load(built_test)))
+    told = SeeingSystem("x", "best.safetensors", ("generated_from_noisy",))
+    with pytest.raises(
+        ValueError, match=r"generated_from_noisy are not of mouth_crops.*closed-loop"
+    ):
+        decode_with_video(test, [told], tmp_path)
+
+
+def replace_rows(test: NoisyTest) -> UtteranceList:
+    """The test's list as if it were of a prepared corpus."""
+    return UtteranceList(test.utterances.entries, test.utterances.source, rows=())
