@@ -17,7 +17,7 @@ LEVELS = {
         (
             "avsr.units avsr.schema learn2talk.schema",
             "avsr.subtitles avsr.synchrony avsr.audio avsr.video avsr.noise avsr.reverberation"
-            " avsr.video_conditions avsr.text"
+            " avsr.video_conditions avsr.spoken_numbers avsr.text"
             " learn2talk.mesh learn2talk.head learn2talk.articulation"
             " learn2talk.rasterize learn2talk.visibility learn2talk.drawing"
             " learn2talk.contours learn2talk.resampling learn2talk.head_pose learn2talk.blinks",
@@ -37,7 +37,9 @@ LEVELS = {
             "avsr.threads avsr.live avsr.live_mouth avsr.stream"
             " avsr.long_form avsr.transcript_files avsr.transcribe_imported"
             " avsr.transcribe avsr.evaluate avsr.export avsr.evaluate_whisper avsr.conditions"
-            " avsr.summaries avsr.adapters avsr.sound_lists avsr.recognize_files"
+            " avsr.shared_work avsr.noisy_test avsr.noisy_test_files"
+            " avsr.noisy_test_audit avsr.noisy_test_decoding avsr.hypothesis_files avsr.score_files"
+            " avsr.compare avsr.summaries avsr.adapters avsr.sound_lists avsr.recognize_files"
             " avsr.audit avsr.score"
             " avsr.plot avsr.tables avsr.transcripts avsr.report_sections avsr.report"
             " learn2talk.render learn2talk.animate learn2talk.streaming learn2talk.evaluate"
@@ -45,8 +47,9 @@ LEVELS = {
             " learn2talk.export learn2talk.avatar"
             " learn2talk.sync_checks learn2talk.teacher learn2talk.closed_loop learn2talk.presets"
             " learn2talk.closed_loop_report learn2talk.stages learn2talk.liveliness"
+            " learn2talk.augmentation_study learn2talk.closed_loop_benchmark"
             " learn2talk.ablation learn2talk.ablation_pictures",
-            "avsr.command_line avsr.cli learn2talk.commands learn2talk.cli",
+            "avsr.command_line avsr.commands avsr.cli learn2talk.commands learn2talk.cli",
         )
     )
     for name in names.split()
