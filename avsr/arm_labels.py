@@ -34,8 +34,9 @@ def arm_of(row: Mapping[str, Any]) -> Arm:
         row["system"],
         row["modality"],
         row["visual_source"],
-        row["video_condition"],
-        row["reverberation"],
+        # Rows that were published before these conditions existed were clean and dry.
+        row.get("video_condition", CLEAN_VIDEO),
+        row.get("reverberation", DRY),
     )
 
 

@@ -62,9 +62,11 @@ class NoisyTestConfig:
     noise_types: tuple[str, ...] = ()
     """white, pink, speech_shaped, one_talker, babble_N, recorded types; empty: the preset's."""
     talkers: Path | None = None
-    """Speech for babble and speech-shaped noise, as 'corpus': nobody who speaks in the test."""
+    """Speech for babble, as 'corpus': files of nobody who speaks in the test."""
     talkers_split: str = "train"
     """Of a table of talkers that has the column."""
+    shaped_like: Path | None = None
+    """Training speech, as 'corpus', for speech_shaped noise; without it that of the talkers."""
     snrs_db: tuple[float, ...] = ()
     """Levels in dB; empty takes the preset's, or the nine of the protocol without clean."""
     clean: bool = True
@@ -79,6 +81,8 @@ class NoisyTestConfig:
     """Rooms: none, measured, rt60_<seconds>."""
     training_noise: tuple[Path, ...] = ()
     """Noise that a tested system was trained with; a file that is in the test too is refused."""
+    training_noise_types: tuple[str, ...] = ()
+    """Types that a tested system was trained with, of other recordings: results call them matched."""
     preset: str | None = None
     """A published protocol: av_hubert, auto_avsr or muavic."""
     faults: tuple[str, ...] = ()
@@ -142,7 +146,7 @@ def build(config: NoisyTestConfig, out: Path, *, processes: int = 1) -> NoisyTes
     found = find_noise(config.noise, config.noise_part) if config.noise else FoundNoise()
     preset = None if config.preset is None else published(config.preset)
     types = _types(config, preset, found, talkers is not None)
-    spectrum = _spectrum(talkers) if "speech_shaped" in types else None
+    spectrum = _spectrum(config, talkers) if "speech_shaped" in types else None
     noise = noise_config(found, types, talkers=talkers, speech_spectrum=spectrum)
     shared = check_apart_from_training(
         noise, config.training_noise, allowed="shared_recording" in config.faults
@@ -169,7 +173,8 @@ def build(config: NoisyTestConfig, out: Path, *, processes: int = 1) -> NoisyTes
         "noise": _noise_facts(noise, found),
         "rooms": {name: str(path.resolve()) for name, path in rooms.measured.items()},
         "training_noise": sorted(path.name for path in config.training_noise),
-        "training_noise_known": bool(config.training_noise),
+        "training_noise_types": list(config.training_noise_types),
+        "training_noise_known": bool(config.training_noise or config.training_noise_types),
         "shared_with_training": shared,
     }
     names = [one.utterance_id for one in chosen]
@@ -245,9 +250,10 @@ def protocol_of(
         snrs_db=tuple(facts["snrs_db"]),
         seeds=tuple(facts["seeds"]),
         test_noises={kind: tuple(sorted(files)) for kind, files in used.items()},
-        training_noises={"shared": tuple(facts["shared_with_training"])}
-        if facts["shared_with_training"]
-        else {},
+        training_noises={
+            **dict.fromkeys(facts["training_noise_types"], ()),
+            **({"shared": tuple(shared)} if (shared := facts["shared_with_training"]) else {}),
+        },
         training_noise_known=facts["training_noise_known"],
         snr_definition=facts["level"],
         selection=selection,
@@ -331,8 +337,6 @@ def _types(
             f"no noise type chosen; there are {', '.join(known)}, babble_N, one_talker{lacks}: "
             "name some with --noise-types, or a published protocol with --preset"
         )
-    if "speech_shaped" in types and not talkers:
-        raise ValueError("speech_shaped noise needs the spectrum of training speech: --talkers")
     return tuple(types)
 
 
@@ -342,10 +346,16 @@ def _preset_levels(preset: PublishedProtocol | None) -> tuple[float, ...]:
     return tuple(level for level in preset.snrs_db if level is not None)
 
 
-def _spectrum(talkers: UtteranceList | None) -> tuple[float, ...]:
-    assert talkers is not None, "_types has seen to it"
-    names = sorted(talkers.places, key=lambda name: stable_hash("spectrum", name))
-    heard = (talkers.waveform(name) for name in names[:SPECTRUM_UTTERANCES])
+def _spectrum(config: NoisyTestConfig, talkers: UtteranceList | None) -> tuple[float, ...]:
+    speech = talkers
+    if config.shaped_like is not None:
+        speech = read_utterance_list(config.shaped_like, "train")
+    if speech is None:
+        raise ValueError(
+            "speech_shaped noise needs the spectrum of training speech: --shaped-like or --talkers"
+        )
+    names = sorted(speech.places, key=lambda name: stable_hash("spectrum", name))
+    heard = (speech.waveform(name) for name in names[:SPECTRUM_UTTERANCES])
     # Rounded, so that the last bits of another machine's FFT do not change the noise.
     return tuple(float(f"{power:.6g}") for power in long_term_spectrum(heard))
 
