@@ -82,7 +82,7 @@ class NoisyTestConfig:
     training_noise: tuple[Path, ...] = ()
     """Noise that a tested system was trained with; a file that is in the test too is refused."""
     training_noise_types: tuple[str, ...] = ()
-    """Types that a tested system was trained with, of other recordings: results call them matched."""
+    """Types that a tested system was trained with, of other recordings: called matched."""
     preset: str | None = None
     """A published protocol: av_hubert, auto_avsr or muavic."""
     faults: tuple[str, ...] = ()

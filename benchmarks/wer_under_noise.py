@@ -2,16 +2,16 @@
 
     AVSR_DATA=/path/to/data python benchmarks/wer_under_noise.py all --run runs/grid
 
-Parts, each a test of its own, built, audited, decoded and scored by what the `avsr` command calls:
+Parts, each a test of its own, made by what the `avsr` command calls:
 
-    grid      GRID test, 5 noises x 8 levels x 3 seeds and clean: sound, real mouth, tracked lips, still
+    grid      GRID test, 5 noises x 8 levels x 3 seeds and clean; sound, mouth, tracked lips, still
     pictures  GRID test, babble: what happens to the picture (12 conditions)
     rooms     GRID test, babble: measured and simulated rooms
     systems   GRID test, clean and babble: Whisper, moonshine, pocketsphinx beside ours
     accented  speechocean762 test, the same systems on Mandarin speakers' English
 
-Writes ``benchmarks/results/wer_under_noise_<part>.json`` and ``.md``. A part that was stopped goes on.
-To measure a system of yours, see ``docs/evaluate_your_system.md``.
+Writes ``benchmarks/results/wer_under_noise_<part>.json`` and ``.md``. A part that was stopped goes
+on. To measure a system of yours, see ``docs/evaluate_your_system.md``.
 """
 
 from __future__ import annotations
