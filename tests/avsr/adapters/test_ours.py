@@ -18,7 +18,9 @@ from avsr.training.recognizer import save_recognizer
 from avsr.transcribe import transcribe
 
 
-def test_texts_are_those_of_transcribe(recognizer_file: Path, test_rows: Any, tmp_path: Path) -> None:
+def test_texts_are_those_of_transcribe(
+    recognizer_file: Path, test_rows: Any, tmp_path: Path
+) -> None:
     adapter = load_adapter("ours", recognizer_file)
     sounds = [decode_array(row["audio"]) for row in test_rows]
     expected = []
