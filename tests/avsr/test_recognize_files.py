@@ -22,7 +22,7 @@ from avsr.sound_lists import Sound, list_sounds
 # Says how many samples each sound has, and notes in a file that it was asked.
 PROGRAM = """
 import sys, wave
-with open(sys.argv[1]) as listed, open(sys.argv[2], "w") as out, open(sys.argv[3], "a") as log:
+with open(sys.argv[1]) as listed, open(sys.argv[2], "w") as out, open(sys.argv[0] + ".log", "a") as log:
     for line in listed:
         name, path = line.rstrip().split("\\t")
         frames = wave.open(path).getnframes()
@@ -34,7 +34,7 @@ with open(sys.argv[1]) as listed, open(sys.argv[2], "w") as out, open(sys.argv[3
 @pytest.fixture
 def choice(tmp_path: Path) -> AdapterChoice:
     (tmp_path / "counts.py").write_text(PROGRAM)
-    words = [sys.executable, str(tmp_path / "counts.py"), "{list}", "{out}", str(tmp_path / "log")]
+    words = [sys.executable, str(tmp_path / "counts.py"), "{list}", "{out}"]
     return AdapterChoice("command", command=shlex.join(words), name="counts")
 
 
@@ -50,7 +50,7 @@ ROWS = "a\t1000 samples\nb/three\t3000 samples\nb/two\t2000 samples\nc d\t4000 s
 
 
 def asked(tmp_path: Path) -> list[str]:
-    return sorted((tmp_path / "log").read_text().split())
+    return sorted((tmp_path / "counts.py.log").read_text().split())
 
 
 def test_a_folder_is_read_in_order(tmp_path: Path, folder: Path, choice: AdapterChoice) -> None:
