@@ -6,7 +6,9 @@ writes ``id<TAB>text`` a line, in any order, to the path in the place of ``{out}
 
     python my_recogniser.py --input {list} --output {out}
 
-It is run without a shell: no pipes, no variables. A sound that would clip is scaled down.
+It is run without a shell: no pipes, no variables. A sound that would clip is scaled down. Every
+file that the command line names counts as a part of the recogniser, by its content: name there a
+script and weights, but no log that grows.
 """
 
 from __future__ import annotations
