@@ -285,13 +285,10 @@ class _Context:
         template = self.truth.template
         measured = measured_vertices(template, _moved_by_speech(template))
         seen = face.valid & self.truth.valid
-        made, real = (one[seen][:, measured.ids] for one in (face.displacement, self._real()))
+        both = (face.displacement(), self.truth.displacement)
+        made, real = (one[np.ix_(seen, measured.ids)] for one in both)
         columns = spatial_columns(made, real, measured)
         return {name: columns[name] for name in SPATIAL}
-
-    def _real(self) -> NDArray[np.float32]:
-        assert self.truth is not None and self.truth.displacement is not None
-        return self.truth.displacement
 
 
 def _fingerprint(values: NDArray[np.float32] | None) -> str:

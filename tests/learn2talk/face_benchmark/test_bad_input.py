@@ -12,7 +12,7 @@ from avsr.files import read_json, write_json, write_wav
 from learn2talk import default_judge, default_lip_reader
 from learn2talk.cli import main
 from learn2talk.face_benchmark.run import FaceBenchmark, benchmark_faces
-from learn2talk.files import load_motion, save_motion
+from learn2talk.files import load_motion, save_motion, save_template
 from learn2talk.schema import Motion
 from tests.learn2talk.face_benchmark.conftest import Benchmark
 from tests.learn2talk.face_benchmark.talkers import JUDGE_SHA256, READER_SHA256, World
@@ -123,6 +123,8 @@ def test_the_command_takes_every_option(
     command += ["--audio", str(world.audio), "--text", str(world.text), "--truth", str(world.truth)]
     command += ["--out", str(tmp_path / "out"), "--phones", str(world.phones), "--seed", "4"]
     command += ["--allow-missing", "1", "--processes", "1", "--no-bundled-judge"]
+    save_template(tmp_path / "neutral.npz", load_motion(world.mine / "u0.npz")[0].template)
+    command += ["--template", str(tmp_path / "neutral.npz")]
     with pytest.raises(SystemExit):
         main([*command, "--unit", "mm", "--fps", "25", "--topology", "procedural_head"])
     said = capsys.readouterr().err
@@ -132,4 +134,5 @@ def test_the_command_takes_every_option(
     assert found["faces"][:3] == ["truth", "mine", "arrays"] and found["seed"] == 4
     same = found["motion"]["systems"]["arrays"]["lve_mm2"]["value"]
     assert same == pytest.approx(0.0, abs=1e-6)
-    assert found["systems"]["arrays"]["said"]["unit"] == "cm"
+    said = found["systems"]["arrays"]["said"]
+    assert said["unit"] == "cm" and said["template"] == "neutral.npz"
