@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -234,31 +234,35 @@ def sums_of(plan: Plan, utterance: Utterance) -> Sums:
     )
 
 
-def controls_of(plan: Plan, sums: Sequence[Sums]) -> Controls:
-    """Mean face and closed thresholds from the sums of all utterances.
+def controls_of(plan: Plan, sums: Iterable[Sums]) -> Controls:
+    """Mean face and closed thresholds from the sums of all utterances, in the plan's order.
 
     Raises:
         ValueError: the base has no frame with a face, or its files have different meshes.
     """
-    there = [one for one in sums if one.frames]
-    frames = sum(one.frames for one in there)
-    if not frames:
-        raise ValueError(f"system {plan.base!r} has a face in no frame; there are no controls")
-    if len({one.own.shape for one in there}) > 1:
-        folder = plan.system(plan.base).folder
-        raise ValueError(f"{folder}: its motions have different meshes; give one folder for each")
+    frames, moved, own = 0, np.zeros((len(moving_ids()), 3)), np.zeros((0, 3))
     gaps: dict[str, list[NDArray[np.float32]]] = {}
     for utterance, one in zip(plan.utterances, sums, strict=True):
         gaps.setdefault(utterance.speaker_id, []).append(one.gaps)
+        if not one.frames:
+            continue
+        if frames and one.own.shape != own.shape:
+            folder = plan.system(plan.base).folder
+            raise ValueError(
+                f"{folder}: {utterance.utterance_id} has {len(one.own)} vertices, others "
+                f"{len(own)}; give a folder for each mesh"
+            )
+        own = own + one.own if frames else one.own
+        moved, frames = moved + one.moved, frames + one.frames
+    if not frames:
+        raise ValueError(f"system {plan.base!r} has a face in no frame; there are no controls")
     thresholds = {}
     for speaker, parts in gaps.items():
         joined = np.concatenate(parts)
         low, high = np.quantile(joined, [0.02, 0.98]) if len(joined) else (0.0, 0.0)
         thresholds[speaker] = float(low + CLOSED_SHARE * (high - low))
     return Controls(
-        (np.sum([one.moved for one in there], axis=0) / frames).astype(np.float32),
-        (np.sum([one.own for one in there], axis=0) / frames).astype(np.float32),
-        thresholds,
+        (moved / frames).astype(np.float32), (own / frames).astype(np.float32), thresholds
     )
 
 

@@ -14,6 +14,7 @@ from learn2talk.cli import main
 from learn2talk.face_benchmark.run import FaceBenchmark, benchmark_faces
 from learn2talk.files import load_motion, save_motion, save_template
 from learn2talk.schema import Motion
+from tests.learn2talk.export.faces import coarse_face
 from tests.learn2talk.face_benchmark.conftest import Benchmark
 from tests.learn2talk.face_benchmark.talkers import JUDGE_SHA256, READER_SHA256, World
 
@@ -68,6 +69,13 @@ def test_numbers_that_are_none(benchmark: Benchmark, world: World) -> None:
     spoiled[5, 9] = np.inf
     save_motion(world.mine / "u3.npz", Motion(spoiled, 25.0, motion.template), {})
     refused(benchmark, world, r"u3\.npz: vertex 9 of frame 5")
+
+
+def test_a_truth_of_two_meshes(benchmark: Benchmark, world: World) -> None:
+    folder, coarse = world.truth, coarse_face()
+    still = Motion(np.repeat(coarse.vertices[None], 60, axis=0), 25.0, coarse)
+    save_motion(folder / "u2.npz", still, {})
+    refused(benchmark, world, "u2 has 223 vertices, others 2500; give a folder", truth=folder)
 
 
 def test_another_schema(benchmark: Benchmark, world: World, tmp_path: Path) -> None:
