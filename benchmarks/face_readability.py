@@ -26,7 +26,12 @@ sys.path.insert(0, str(ROOT))  # a script sees its own folder; its modules are n
 
 from avsr.command_line import run_command  # noqa: E402
 from avsr.corpora.clips import file_stem  # noqa: E402
-from avsr.data.manifest import PreparedUtterance, decode_row, load_prepared  # noqa: E402
+from avsr.data.manifest import (  # noqa: E402
+    PreparedUtterance,
+    decode_row,
+    is_prepared,
+    load_prepared,
+)
 from avsr.files import write_atomically, write_json, write_wav  # noqa: E402
 from avsr.tracking import find_face_landmarker  # noqa: E402
 from avsr.training.command import use_one_thread  # noqa: E402
@@ -48,7 +53,7 @@ FPS = 25.0
 
 
 def main(
-    prepared: Path,
+    prepared: Path = Path("runs/faces/grid"),
     data: Path | None = None,
     utterances: int = 100,
     split: str = "test",
@@ -74,6 +79,12 @@ def main(
     """
     use_one_thread()
     started = time.monotonic()
+    if not is_prepared(prepared):
+        print(
+            f"{prepared}: no prepared GRID with motion there; make one with the recipe "
+            "learn2talk_faces, then give --prepared"
+        )
+        return
     data = data or Path(os.environ.get("AVSR_DATA", ""))
     if not (data / "grid").is_dir():
         raise ValueError(f"{data}: has no grid; give --data, or set AVSR_DATA")

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,12 +89,13 @@ class Spoken:
 class Face:
     """A face to be read and measured; see `Spoken`.
 
-    pictures: a film's own crops are read; False: it is drawn. source: hash of what it was made of.
+    displacement: gives it when it is asked for, since a whole mesh over time is large. source: hash
+    of what it was made of. pictures: a film's own crops, which are read; None: it is drawn.
     """
 
     name: str
     moved: NDArray[np.float32] | None
-    displacement: NDArray[np.float32] | None
+    displacement: Callable[[], NDArray[np.float32]] | None
     template: FaceTemplate | None
     valid: NDArray[np.bool_]
     source: str
@@ -232,31 +234,35 @@ def sums_of(plan: Plan, utterance: Utterance) -> Sums:
     )
 
 
-def controls_of(plan: Plan, sums: Sequence[Sums]) -> Controls:
-    """Mean face and closed thresholds from the sums of all utterances.
+def controls_of(plan: Plan, sums: Iterable[Sums]) -> Controls:
+    """Mean face and closed thresholds from the sums of all utterances, in the plan's order.
 
     Raises:
         ValueError: the base has no frame with a face, or its files have different meshes.
     """
-    there = [one for one in sums if one.frames]
-    frames = sum(one.frames for one in there)
-    if not frames:
-        raise ValueError(f"system {plan.base!r} has a face in no frame; there are no controls")
-    if len({one.own.shape for one in there}) > 1:
-        folder = plan.system(plan.base).folder
-        raise ValueError(f"{folder}: its motions have different meshes; give one folder for each")
+    frames, moved, own = 0, np.zeros((len(moving_ids()), 3)), np.zeros((0, 3))
     gaps: dict[str, list[NDArray[np.float32]]] = {}
     for utterance, one in zip(plan.utterances, sums, strict=True):
         gaps.setdefault(utterance.speaker_id, []).append(one.gaps)
+        if not one.frames:
+            continue
+        if frames and one.own.shape != own.shape:
+            folder = plan.system(plan.base).folder
+            raise ValueError(
+                f"{folder}: {utterance.utterance_id} has {len(one.own)} vertices, others "
+                f"{len(own)}; give a folder for each mesh"
+            )
+        own = own + one.own if frames else one.own
+        moved, frames = moved + one.moved, frames + one.frames
+    if not frames:
+        raise ValueError(f"system {plan.base!r} has a face in no frame; there are no controls")
     thresholds = {}
     for speaker, parts in gaps.items():
         joined = np.concatenate(parts)
         low, high = np.quantile(joined, [0.02, 0.98]) if len(joined) else (0.0, 0.0)
         thresholds[speaker] = float(low + CLOSED_SHARE * (high - low))
     return Controls(
-        (np.sum([one.moved for one in there], axis=0) / frames).astype(np.float32),
-        (np.sum([one.own for one in there], axis=0) / frames).astype(np.float32),
-        thresholds,
+        (moved / frames).astype(np.float32), (own / frames).astype(np.float32), thresholds
     )
 
 
@@ -267,10 +273,11 @@ def faces_of(plan: Plan, utterance: Utterance, controls: Controls) -> Iterator[F
         spoken = load_spoken(plan, system, utterance)
         source = source_of(plan, system, utterance)
         base = spoken if system.name == plan.base else base
-        own = (spoken.moved, spoken.displacement, spoken.template, spoken.valid)
-        yield Face(system.name, *own, source)
+        own = partial(_same, spoken.displacement) if spoken.displacement is not None else None
+        told = (spoken.moved, own, spoken.template, spoken.valid, source)
+        yield Face(system.name, *told)
         if system.kind == "film":
-            yield Face(f"{system.name}{FILM}", *own, source, spoken.crops)
+            yield Face(f"{system.name}{FILM}", *told, spoken.crops)
     assert base is not None
     yield from _control_faces(plan, utterance, controls, base)
 
@@ -285,28 +292,45 @@ def _control_faces(
     def held(values: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.repeat(values[None], length, axis=0)
 
+    own_mean = None if face is None else partial(held, controls.own_mean)
     mean = _hash("mean", length, controls.mean.tobytes().hex())
-    own_mean = None if face is None else held(controls.own_mean)
     yield Face("mean_face", held(controls.mean), own_mean, face, always, mean)
-    still = np.zeros_like(controls.mean)
-    own_still = None if own_mean is None else np.zeros_like(own_mean)
-    yield Face("still_face", held(still), own_still, face, always, _hash("still", length))
+    own_still = None if face is None else partial(held, np.zeros_like(controls.own_mean))
+    still = held(np.zeros_like(controls.mean))
+    yield Face("still_face", still, own_still, face, always, _hash("still", length))
     next_one = plan.other(utterance)
     other = load_spoken(plan, system, next_one)
     made = _hash("other", length, source_of(plan, system, next_one))
-    if other.moved is None or other.displacement is None:
-        yield Face("other_utterance", None, None, None, np.zeros(length, bool), made)
-    else:
-        moved, own = fitted(other.moved, length), fitted(other.displacement, length)
-        yield Face("other_utterance", moved, own, other.template, fitted(other.valid, length), made)
+    yield _changed("other_utterance", other, partial(_fitted, length), length, made)
     for shift in SHIFTS:
         made = _hash("shifted", shift, made_of)
-        name = f"{SHIFTED}{shift:+d}"
-        if base.moved is None or base.displacement is None:
-            yield Face(name, None, None, None, np.zeros(length, bool), made)
-            continue
-        moved, own = (shifted_in_time(one, shift) for one in (base.moved, base.displacement))
-        yield Face(name, moved, own, face, shifted_in_time(base.valid, shift), made)
+        yield _changed(f"{SHIFTED}{shift:+d}", base, partial(_shifted, shift), length, made)
+
+
+def _changed(
+    name: str,
+    spoken: Spoken,
+    change: Callable[[NDArray[Any]], NDArray[Any]],
+    length: int,
+    made: str,
+) -> Face:
+    """A face whose movement was changed in time; none where there is none."""
+    if spoken.moved is None or spoken.displacement is None:
+        return Face(name, None, None, None, np.zeros(length, bool), made)
+    own = partial(change, spoken.displacement)
+    return Face(name, change(spoken.moved), own, spoken.template, change(spoken.valid), made)
+
+
+def _same(frames: NDArray[Any]) -> NDArray[Any]:
+    return frames
+
+
+def _fitted(length: int, frames: NDArray[Any]) -> NDArray[Any]:
+    return fitted(frames, length)
+
+
+def _shifted(shift: int, frames: NDArray[Any]) -> NDArray[Any]:
+    return shifted_in_time(frames, shift)
 
 
 def truth_of(plan: Plan, utterance: Utterance) -> Spoken | None:

@@ -35,6 +35,7 @@ from learn2talk.face_benchmark.faces import (
     Face,
     Plan,
     Spoken,
+    Sums,
     faces_of,
     sound_of,
     sums_of,
@@ -71,44 +72,46 @@ class Worker:
 _WORKERS: list[Worker] = []  # the one of this process
 
 
-def start_worker(plan: Plan) -> Worker:
-    """Load a process's networks, in one thread."""
+def start_worker(plan: Plan | None, networks: bool = True) -> None:
+    """Make a process ready: one thread, the plan, and where they are needed its networks."""
     use_one_thread()
+    if plan is None:
+        return
+    if not networks:
+        _WORKERS[:] = [Worker(plan, (), None, None)]
+        return
     readers = tuple(load_lip_reader(path, name) for name, path in plan.readers)
     judge, sha256 = None, None
     if plan.judge is not None:
         judge, info = load_sync_expert(plan.judge, "judge")
         sha256 = info["weights_sha256"]
     _WORKERS[:] = [Worker(plan, readers, judge, sha256)]
-    return _WORKERS[0]
-
-
-def _start(plan: Plan | None) -> None:
-    if plan is None:
-        use_one_thread()
-    else:
-        start_worker(plan)
 
 
 def in_processes(
-    work: Callable[[Item], Result], items: Sequence[Item], plan: Plan | None, processes: int
+    work: Callable[[Item], Result],
+    items: Sequence[Item],
+    plan: Plan | None,
+    processes: int,
+    *,
+    networks: bool = True,
 ) -> Iterator[Result]:
-    """``work`` of each item, in order, in several processes; each loads the plan's networks.
+    """``work`` of each item, in order, in several processes.
 
     Args:
         work: a function of a module.
         items: what it is given.
-        plan: networks to load; None loads none.
+        plan: what each process keeps; None where the work needs none.
         processes: 1 works in this one.
+        networks: whether each process loads the plan's networks.
     """
     count = min(processes, len(items))
     if count <= 1:
-        if plan is not None:
-            start_worker(plan)
+        start_worker(plan, networks)
         yield from map(work, items)
         return
     with ProcessPoolExecutor(
-        count, get_context("spawn"), initializer=_start, initargs=(plan,)
+        count, get_context("spawn"), initializer=start_worker, initargs=(plan, networks)
     ) as pool:
         try:
             yield from pool.map(work, items)
@@ -122,9 +125,9 @@ def track(job: tuple[Path, Path, Path, Mapping[str, Any]]) -> None:
     track_film(*job)
 
 
-def sums(job: tuple[Plan, Utterance]) -> Any:
-    """See `faces.sums_of`."""
-    return sums_of(*job)
+def sums(utterance: Utterance) -> Sums:
+    """The share of one utterance in the controls (`faces.sums_of`)."""
+    return sums_of(_WORKERS[0].plan, utterance)
 
 
 def kept_file(out: Path, face: str, utterance: Utterance) -> Path:
@@ -285,13 +288,10 @@ class _Context:
         template = self.truth.template
         measured = measured_vertices(template, _moved_by_speech(template))
         seen = face.valid & self.truth.valid
-        made, real = (one[seen][:, measured.ids] for one in (face.displacement, self._real()))
+        both = (face.displacement(), self.truth.displacement)
+        made, real = (one[np.ix_(seen, measured.ids)] for one in both)
         columns = spatial_columns(made, real, measured)
         return {name: columns[name] for name in SPATIAL}
-
-    def _real(self) -> NDArray[np.float32]:
-        assert self.truth is not None and self.truth.displacement is not None
-        return self.truth.displacement
 
 
 def _fingerprint(values: NDArray[np.float32] | None) -> str:

@@ -237,7 +237,7 @@ def _measured(plan: Plan, processes: int) -> dict[str, list[dict[str, Any]]]:
     """For each face what is kept of each utterance."""
     from tqdm import tqdm
 
-    shares = list(in_processes(sums, [(plan, one) for one in plan.utterances], None, processes))
+    shares = in_processes(sums, plan.utterances, plan, processes, networks=False)
     controls = controls_of(plan, shares)
     jobs = [(one, controls) for one in plan.utterances]
     work = in_processes(measure, jobs, plan, processes)

@@ -12,8 +12,9 @@ from avsr.files import read_json, write_json, write_wav
 from learn2talk import default_judge, default_lip_reader
 from learn2talk.cli import main
 from learn2talk.face_benchmark.run import FaceBenchmark, benchmark_faces
-from learn2talk.files import load_motion, save_motion
+from learn2talk.files import load_motion, save_motion, save_template
 from learn2talk.schema import Motion
+from tests.learn2talk.export.faces import coarse_face
 from tests.learn2talk.face_benchmark.conftest import Benchmark
 from tests.learn2talk.face_benchmark.talkers import JUDGE_SHA256, READER_SHA256, World
 
@@ -70,6 +71,13 @@ def test_numbers_that_are_none(benchmark: Benchmark, world: World) -> None:
     refused(benchmark, world, r"u3\.npz: vertex 9 of frame 5")
 
 
+def test_a_truth_of_two_meshes(benchmark: Benchmark, world: World) -> None:
+    folder, coarse = world.truth, coarse_face()
+    still = Motion(np.repeat(coarse.vertices[None], 60, axis=0), 25.0, coarse)
+    save_motion(folder / "u2.npz", still, {})
+    refused(benchmark, world, "u2 has 223 vertices, others 2500; give a folder", truth=folder)
+
+
 def test_another_schema(benchmark: Benchmark, world: World, tmp_path: Path) -> None:
     write_json(tmp_path / "out" / "readability.json", {"schema": "mine", "schema_version": 7})
     refused(
@@ -123,6 +131,8 @@ def test_the_command_takes_every_option(
     command += ["--audio", str(world.audio), "--text", str(world.text), "--truth", str(world.truth)]
     command += ["--out", str(tmp_path / "out"), "--phones", str(world.phones), "--seed", "4"]
     command += ["--allow-missing", "1", "--processes", "1", "--no-bundled-judge"]
+    save_template(tmp_path / "neutral.npz", load_motion(world.mine / "u0.npz")[0].template)
+    command += ["--template", str(tmp_path / "neutral.npz")]
     with pytest.raises(SystemExit):
         main([*command, "--unit", "mm", "--fps", "25", "--topology", "procedural_head"])
     said = capsys.readouterr().err
@@ -132,4 +142,5 @@ def test_the_command_takes_every_option(
     assert found["faces"][:3] == ["truth", "mine", "arrays"] and found["seed"] == 4
     same = found["motion"]["systems"]["arrays"]["lve_mm2"]["value"]
     assert same == pytest.approx(0.0, abs=1e-6)
-    assert found["systems"]["arrays"]["said"]["unit"] == "cm"
+    said = found["systems"]["arrays"]["said"]
+    assert said["unit"] == "cm" and said["template"] == "neutral.npz"
