@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from avsr.conditions import CLEAN_VIDEO, DRY, Arm
+from avsr.conditions import Arm
+from avsr.data.rooms import DRY
+from avsr.video_conditions import CLEAN_VIDEO
 
 SOURCE_LABELS = {
     "none": "no face",

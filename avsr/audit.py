@@ -40,7 +40,8 @@ def audit(
     return {"passed": all(one["level"] != "error" for one in findings), "findings": findings}
 
 
-def _finding(check: str, level: str, where: str, message: str) -> dict[str, str]:
+def finding(check: str, level: str, where: str, message: str) -> dict[str, str]:
+    """One thing found, as the module's docstring says."""
     return {"check": check, "level": level, "where": where, "message": message}
 
 
@@ -50,7 +51,7 @@ def _name(arm: Arm) -> str:
 
 def _coverage(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     return [
-        _finding(
+        finding(
             "coverage",
             "error",
             f"{row['system']} ({row['modality']}, {row['visual_source']}), "
@@ -82,7 +83,7 @@ def _missing(cells: Sequence[Cell], protocol: Protocol) -> list[dict[str, str]]:
                 for name, snr in sorted(lacking, key=lambda one: (one[0], one[1] or 0.0))[:4]
             )
             findings.append(
-                _finding(
+                finding(
                     "missing_conditions",
                     "warning",
                     _name(arm),
@@ -101,7 +102,7 @@ def _protocol(protocol: Protocol, num_clusters: int) -> list[dict[str, str]]:
         }
         if shared:
             findings.append(
-                _finding(
+                finding(
                     "shared_noise_files",
                     "error",
                     noise_type,
@@ -110,7 +111,7 @@ def _protocol(protocol: Protocol, num_clusters: int) -> list[dict[str, str]]:
             )
         if noise_type in protocol.training_noises:
             findings.append(
-                _finding(
+                finding(
                     "matched_noise",
                     "note",
                     noise_type,
@@ -119,7 +120,7 @@ def _protocol(protocol: Protocol, num_clusters: int) -> list[dict[str, str]]:
             )
     if protocol.test_noises and len(protocol.seeds) < MIN_SEEDS:
         findings.append(
-            _finding(
+            finding(
                 "noise_seeds",
                 "warning",
                 "protocol",
@@ -128,7 +129,7 @@ def _protocol(protocol: Protocol, num_clusters: int) -> list[dict[str, str]]:
         )
     if num_clusters < MIN_CLUSTERS:
         findings.append(
-            _finding(
+            finding(
                 "few_clusters",
                 "warning",
                 "intervals",
@@ -153,7 +154,7 @@ def _rises(levels: Sequence[Cell], where: str) -> list[dict[str, str]]:
         test = paired_bootstrap(*sides, seed=0, num_resamples=1000)
         if test.p_value < RISE_P_VALUE:
             findings.append(
-                _finding(
+                finding(
                     "monotone",
                     "error",
                     where,
@@ -203,7 +204,7 @@ def _spikes(levels: Sequence[Cell], where: str) -> list[dict[str, str]]:
         beside = [max(pair) for pair in zip(before, after, strict=True)]
         if all(mine > SPIKE_RATIO * most for mine, most in zip(here, beside, strict=True)):
             findings.append(
-                _finding(
+                finding(
                     "dispersion",
                     "error",
                     where,
@@ -223,7 +224,7 @@ def _flat(levels: Sequence[Cell], where: str) -> list[dict[str, str]]:
     if _rate(levels[0].words) == 0:
         return []  # nothing but correct at every level
     return [
-        _finding(
+        finding(
             "flat",
             "error" if levels[0].arm.modality == "audio" else "warning",
             where,

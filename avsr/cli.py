@@ -11,6 +11,7 @@ from typing import Any, Literal
 from tyro.conf import Positional
 
 from avsr.command_line import run_commands
+from avsr.commands import noise, scores
 from avsr.corpora.lrs import LrsConfig
 from avsr.corpora.talking_faces import PrepareConfig
 from avsr.decode.config import DecodingConfig
@@ -208,7 +209,7 @@ def mix(speech: Positional[Path], noise: Positional[Path], snr_db: float, out: P
     except ValueError as error:  # a silent file, or a level that is no number
         raise ValueError(f"mixing {speech} with {noise}: {error}") from error
     samples, factor = to_int16(mixture.waveform)
-    write_wav(out, samples / 32768.0)
+    write_wav(out, samples)
     print(
         f"{out}: {mixture.achieved_snr_db_utterance:.2f} dB over the utterance, "
         f"{mixture.achieved_snr_db_active_speech:.2f} dB over active speech; "
@@ -268,6 +269,38 @@ def transcribe(
         decoding=DecodingConfig(method, beam_size, ctc_weight),
         windows=windows,
     )
+
+
+def recognize(
+    sounds: Positional[Path],
+    adapter: str,
+    out: Path,
+    model: Path | None = None,
+    name: str | None = None,
+    command: str | None = None,
+    grammar: Path | None = None,
+    processes: int = 1,
+) -> None:
+    """Text of many short sounds through our or anybody's recogniser, as id<TAB>text; resumes.
+
+    Args:
+        sounds: folder of sound files (the id is the path in it without suffix), list of
+            id<TAB>path, or Kaldi's wav.scp; relative paths of a list start at its folder.
+        adapter: ours, transformers, pocketsphinx, moonshine or command.
+        out: TSV to write; finished chunks are kept in <out>.parts.
+        model: of ours: best.safetensors; of transformers: a checkpoint's local folder.
+        name: of the system; without it one is made of the adapter and the model.
+        command: of command: a command line with {list} (id<TAB>path of 16-bit WAV files) and {out}
+            (id<TAB>text, written by it) in it, run without a shell.
+        grammar: of pocketsphinx: JSGF, or key phrases, one a line.
+        processes: share the work, each on one thread.
+    """
+    from avsr.recognize_files import AdapterChoice, recognize_files
+
+    choice = AdapterChoice(adapter, model, name, command, grammar)
+    texts = recognize_files(sounds, choice, out, processes=processes)
+    silent = sum(not text for text in texts.values())
+    print(f"{out}: {len(texts)} sounds, {silent} of them without text")
 
 
 def _transcribe_imported(
@@ -472,7 +505,14 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "prepare lrs2": prepare_lrs2,
     "prepare folder": prepare_folder,
     "mix": mix,
+    "noise build": noise.build,
+    "noise render": noise.render,
+    "noise audit": noise.audit,
+    "noise decode": noise.decode,
+    "score": scores.score,
+    "compare": scores.compare,
     "transcribe": transcribe,
+    "recognize": recognize,
     "stream": stream,
     "publish": publish,
     "import auto-avsr": import_auto_avsr,

@@ -36,7 +36,7 @@ def run_commands(
         # "prepare grid" is one subcommand to tyro; two words to the shell.
         if " ".join(words[:2]) in commands:
             words = [" ".join(words[:2]), *words[2:]]
-        elif words and any(name.startswith(f"{words[0]} ") for name in commands):
+        elif words and words[0] not in commands and _is_group(words[0], commands):
             # A group alone shows what is in it; with a word that is not, it is an unknown command.
             asks = words[1:2] in ([], ["--help"], ["-h"])
             words = ["--help"] if asks else [" ".join(words[:2])]
@@ -44,6 +44,10 @@ def run_commands(
         subcommand_cli_from_dict(dict(commands), prog=prog, description=about, args=words)
 
     guarded(prog, parse_and_run, argv)
+
+
+def _is_group(word: str, commands: Mapping[str, Any]) -> bool:
+    return any(name.startswith(f"{word} ") for name in commands)
 
 
 def run_command(command: Callable[..., Any], argv: Sequence[str] | None = None) -> None:

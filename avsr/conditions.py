@@ -9,14 +9,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
+from avsr.data.rooms import DRY
 from avsr.files import read_jsonl
 from avsr.metrics import Score, character_errors, sentence_errors, word_errors
 from avsr.schema import VISUAL_SOURCES, ErrorCounts, Hypothesis
+from avsr.spoken_numbers import spell_numbers
 from avsr.text import normalise
+from avsr.video_conditions import CLEAN_VIDEO
 
 CLEAN = "none"  # noise type of clean audio
-DRY = "none"  # no room but that of the recording
-CLEAN_VIDEO = "clean"
 _MODALITY_ORDER = ("audio", "video", "audio_visual")
 
 
@@ -42,7 +43,9 @@ class Protocol:
     without clean. ``selection`` says how the checkpoint was chosen. ``video_conditions`` and
     ``reverberations`` name what pictures and rooms there were (undisturbed ones among them, where
     they were), ``preset`` the published protocol that was followed and ``faults`` those of its
-    faults that were asked for.
+    faults that were asked for. ``training_noise_known``: whether ``training_noises`` says anything
+    about the systems, as it may not for other people's. ``spell_numbers``: reference and hypothesis
+    are scored after :func:`avsr.spoken_numbers.spell_numbers`.
     """
 
     corpus: str
@@ -60,6 +63,8 @@ class Protocol:
     reverberations: tuple[str, ...] = (DRY,)
     preset: str | None = None
     faults: tuple[str, ...] = ()
+    training_noise_known: bool = True
+    spell_numbers: bool = False
 
     def __post_init__(self) -> None:
         for name, values in (
@@ -188,7 +193,7 @@ def read_cells(
                 f"{arm.reverberation}, noise {one.noise_type} at "
                 f"{one.snr_db} dB, seed {one.seed}; decode once and keep one row"
             )
-        cell[one.utterance_id, one.seed] = normalise(one.hypothesis)
+        cell[one.utterance_id, one.seed] = scored_text(one.hypothesis, protocol)
     if not found:
         raise ScoringError(f"{hypotheses}: holds no hypothesis; decode first")
     noise_order = {name: index for index, name in enumerate([*protocol.test_noises, CLEAN])}
@@ -247,6 +252,12 @@ def _check(
         )
 
 
+def scored_text(text: str, protocol: Protocol) -> str:
+    """A text as it is scored: normalised, numbers spelled out where the protocol says so."""
+    plain = normalise(text)
+    return spell_numbers(plain) if protocol.spell_numbers else plain
+
+
 @lru_cache(maxsize=200_000)
 def _count(reference: str, hypothesis: str) -> tuple[ErrorCounts, ErrorCounts, ErrorCounts]:
     texts = {"reference": reference, "hypothesis": hypothesis}
@@ -265,7 +276,7 @@ def _cell(
     counted: tuple[list[Score], ...] = ([], [], [])
     for name, seed in mixtures:
         one = utterances[name]
-        counts = _count(normalise(one.reference), found.get((name, seed), ""))
+        counts = _count(scored_text(one.reference, protocol), found.get((name, seed), ""))
         for scores, errors in zip(counted, counts, strict=True):
             scores.append(Score(name, one.speaker_id, noise_type, snr_db, seed, errors))
     words, characters, sentences = (tuple(scores) for scores in counted)

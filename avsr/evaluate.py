@@ -23,6 +23,7 @@ from avsr.data.dataset import features_of
 from avsr.data.manifest import decode_array
 from avsr.data.mixtures import MixtureRow, render_mixture
 from avsr.data.noise_bank import NoiseBank
+from avsr.data.rooms import DRY, RoomBank
 from avsr.decode.config import DecodingConfig
 from avsr.decode.decoding import decode_memory
 from avsr.decode.lm import LanguageModel
@@ -32,6 +33,7 @@ from avsr.models.recognizer import Recognizer
 from avsr.schema import Hypothesis
 from avsr.text import Tokenizer, normalise
 from avsr.training.recognizer import plain_example
+from avsr.video_conditions import CLEAN_VIDEO, disturbance
 
 if TYPE_CHECKING:
     import datasets
@@ -41,6 +43,7 @@ LipGenerator = Callable[[list[np.ndarray]], list[np.ndarray]]
 Encoded = tuple[Tensor, Tensor]  # (B, T, D) and presence (B, T)
 
 PREFIX_BEAM = DecodingConfig("ctc", beam_size=10)
+REAL_SOURCES = ("mouth_crops", "tracked_lips")
 GENERATED_SOURCES = ("generated_from_clean", "generated_from_noisy", "generated_from_other")
 
 
@@ -68,6 +71,14 @@ class VisualInputs:
     generate_from_noisy: LipGenerator | None = None
     still_lips: Mapping[str, np.ndarray] | None = None  # speaker id to (P, 3) mm, for "still"
     other_audio: Mapping[str, np.ndarray] | None = None  # utterance id to another's clean audio
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a recogniser is shown: where the mouth comes from, and what was done to it."""
+
+    source: str = "none"
+    condition: str = CLEAN_VIDEO
 
 
 def fit_frames(lips: np.ndarray, num_frames: int) -> np.ndarray:
@@ -117,8 +128,11 @@ def decode_split(
     out: Path,
     *,
     decoding: DecodingConfig = PREFIX_BEAM,
+    rooms: RoomBank | None = None,
+    video_conditions: Sequence[str] = (CLEAN_VIDEO,),
     process_index: int = 0,
     num_processes: int = 1,
+    quiet: bool = False,
 ) -> None:
     """Decode every utterance in every condition; each finished utterance is a file of its own.
 
@@ -130,14 +144,18 @@ def decode_split(
         inputs: sources of generated, still and mismatched lips.
         out: folder of ``<utterance>.jsonl``; what is there is not decoded again.
         decoding: how logits become text.
+        rooms: measured responses, where the manifest has such rooms.
+        video_conditions: what is done to real pictures and tracked lips, each beside every mixture;
+            those that change pixels are left out for lips. Faces that are made have none.
         process_index: this process takes utterances ``process_index::num_processes``.
+        quiet: no progress bar.
     """
     of_utterance: dict[str, list[MixtureRow]] = {}
     for mixture in mixtures:
         of_utterance.setdefault(mixture.utterance_id, []).append(mixture)
     out.mkdir(parents=True, exist_ok=True)
     mine = range(process_index, len(rows), num_processes)
-    for index in tqdm(mine, desc="decode", unit="utterance", disable=process_index > 0):
+    for index in tqdm(mine, desc="decode", unit="utterance", disable=quiet or process_index > 0):
         row = rows[index]
         name = row["utterance_id"]
         path = hypotheses_file(out, name)
@@ -145,7 +163,13 @@ def decode_split(
             continue
         if name not in of_utterance:
             raise ValueError(f"utterance {name} is not in the mixture manifest; build it again")
-        decoder = _UtteranceDecoder(row, of_utterance[name], bank, inputs, decoding)
+        sounds = [
+            render_mixture(mixture, decode_array(row["audio"]), bank, rooms)
+            for mixture in of_utterance[name]
+        ]
+        decoder = _UtteranceDecoder(
+            row, of_utterance[name], sounds, inputs, decoding, video_conditions
+        )
         found = [h.to_row() for system in systems for h in decoder.decode(system)]
         write_jsonl(path, found)
 
@@ -187,15 +211,14 @@ class _UtteranceDecoder:
         self,
         row: dict[str, Any],
         mixtures: Sequence[MixtureRow],
-        bank: NoiseBank,
+        waveforms: list[np.ndarray],
         inputs: VisualInputs,
         decoding: DecodingConfig,
+        video_conditions: Sequence[str],
     ) -> None:
         self.row, self.mixtures, self.inputs, self.decoding = row, mixtures, inputs, decoding
         self.num_frames: int = row["num_frames"]
-        speech = decode_array(row["audio"])
-        self.clean = speech
-        self.waveforms = [render_mixture(mixture, speech, bank) for mixture in mixtures]
+        self.waveforms, self.video_conditions = waveforms, video_conditions
         self._lips: dict[str, list[np.ndarray]] = {}
 
     @torch.no_grad()
@@ -208,22 +231,34 @@ class _UtteranceDecoder:
             features = np.stack([features_of(w, config.num_mels) for w in self.waveforms])
             every = valid.expand(size, -1)
             streams["audio"] = model.encode("audio", torch.from_numpy(features), every), every
-            yield from self._texts(system, "audio", "none", streams, size)
-        for source in system.visual_sources:
-            stream, (values, present) = self._visual(system, source)
+            yield from self._texts(system, "audio", Seen(), streams, size)
+        for seen in self._seen(system):
+            stream, (values, present) = self._visual(system, seen)
             if streams:
                 # A noise-independent source is one row, expanded to all mixtures.
                 joined = {stream: (values.expand(size, -1, -1), present.expand(size, -1))}
-                yield from self._texts(system, "audio_visual", source, streams | joined, size)
-            if source != "generated_from_noisy":
-                yield from self._texts(system, "video", source, {stream: (values, present)}, 1)
+                yield from self._texts(system, "audio_visual", seen, streams | joined, size)
+            if seen.source != "generated_from_noisy":
+                yield from self._texts(system, "video", seen, {stream: (values, present)}, 1)
 
-    def _visual(self, system: System, source: str) -> tuple[str, Encoded]:
-        stream = "crops" if source == "mouth_crops" else "lips"
-        clips = [None] if source in ("mouth_crops", "tracked_lips") else self._lips_of(source)
+    def _seen(self, system: System) -> Iterable[Seen]:
+        """What the system is shown; a condition that means nothing for a source is left out."""
+        for source in system.visual_sources:
+            conditions = self.video_conditions if source in REAL_SOURCES else (CLEAN_VIDEO,)
+            for condition in conditions:
+                does = disturbance(condition, self.num_frames, self.row["utterance_id"])
+                if source == "mouth_crops" or not does.needs_pictures:
+                    yield Seen(source, condition)
+
+    def _visual(self, system: System, seen: Seen) -> tuple[str, Encoded]:
+        stream = "crops" if seen.source == "mouth_crops" else "lips"
+        clips = [None] if seen.source in REAL_SOURCES else self._lips_of(seen.source)
+        mels = system.model.config.num_mels
         batch = collate(
             [
-                plain_example(self.row, (stream,), num_mels=system.model.config.num_mels, lips=lips)
+                plain_example(
+                    self.row, (stream,), num_mels=mels, lips=lips, video_condition=seen.condition
+                )
                 for lips in clips
             ]
         )
@@ -248,7 +283,7 @@ class _UtteranceDecoder:
         if source not in GENERATED_SOURCES or self.inputs.generate is None:
             raise ValueError(f"visual source {source!r} needs a lip generator; train a student")
         if source == "generated_from_clean":
-            return self.inputs.generate([self.clean])
+            return self.inputs.generate([decode_array(self.row["audio"])])
         if source == "generated_from_noisy":
             made_for_noise = self.inputs.generate_from_noisy or self.inputs.generate
             return made_for_noise([w.astype(np.float32) for w in self.waveforms])
@@ -260,7 +295,7 @@ class _UtteranceDecoder:
         self,
         system: System,
         modality: str,
-        source: str,
+        seen: Seen,
         streams: dict[Any, Encoded],
         size: int,
     ) -> Iterable[Hypothesis]:
@@ -276,10 +311,12 @@ class _UtteranceDecoder:
                 speaker_id=self.row["speaker_id"],
                 system=system.name,
                 modality=modality,  # type: ignore[arg-type]
-                visual_source=source,  # type: ignore[arg-type]
+                visual_source=seen.source,  # type: ignore[arg-type]
                 noise_type=mixture.noise_type if mixture and noisy else "none",
                 snr_db=mixture.snr_db if mixture and noisy else None,
                 seed=mixture.seed if mixture and noisy else None,
                 reference=self.row["text"],
                 hypothesis=normalise(system.tokenizer.decode(tokens)),
+                video_condition=seen.condition,
+                reverberation=mixture.reverberation if mixture else DRY,
             )

@@ -266,13 +266,17 @@ def write_wav(
 ) -> None:
     """Write float (S,) in [-1, 1] as WAV; ``subtype`` is ``"PCM_16"`` or ``"FLOAT"``.
 
+    Samples that are int16 already, as of :func:`avsr.noise.to_int16`, are written as they are.
+
     Raises:
         ValueError: PCM_16 was asked for samples outside [-1, 1] (they would clip), or NaN.
     """
     import soundfile
 
     waveform = np.asarray(waveform)
-    peak = float(np.abs(waveform).max(initial=0.0))
+    # libsndfile takes a float's full scale for 32767: int16 by way of float would lose the last bit
+    ready = waveform.dtype == np.int16 and subtype == "PCM_16"
+    peak = 0.0 if ready else float(np.abs(waveform).max(initial=0.0))
     if not np.isfinite(peak) or (subtype == "PCM_16" and peak > 1.0):
         raise ValueError(
             f"{path}: peak {peak:.3f} is outside [-1, 1] and would clip; "

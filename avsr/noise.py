@@ -237,7 +237,30 @@ def mix_at_snr(
             "cut or extend it with avsr.noise.fit_length"
         )
     gain = noise_gain_for(levels.of(level), _audible_power(added, "noise"), snr_db)
-    waveform = clean + gain * added
+    return mix_with_gain(clean, added, gain, snr_db, level=level, speech_levels=levels)
+
+
+def mix_with_gain(
+    speech: np.ndarray,
+    noise: np.ndarray,
+    gain: float,
+    snr_db: float | None,
+    *,
+    level: Level,
+    speech_levels: SpeechLevels,
+) -> Mixture:
+    """Speech plus ``gain`` times the noise, whatever level that gives; it is measured.
+
+    Args:
+        speech: float (S,).
+        noise: float (S,), audible.
+        gain: factor on the noise, above 0.
+        snr_db: what was asked for; it stands in the record and changes nothing.
+        level: stands in the record.
+        speech_levels: :func:`measure_speech` of the speech.
+    """
+    clean, levels = np.asarray(speech, dtype=np.float64), speech_levels
+    waveform = clean + gain * np.asarray(noise, dtype=np.float64)
     residual_power = signal_power(waveform - clean)
     peak = float(np.abs(waveform).max())
     return Mixture(

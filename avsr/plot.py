@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from avsr.arm_labels import arm_labels, arm_of, main_arms
-from avsr.conditions import CLEAN_VIDEO, DRY, Arm
+from avsr.conditions import Arm
+from avsr.data.rooms import DRY
 from avsr.files import write_atomically
 from avsr.tables import level_label, noise_types_of, percent, wide_rows
 from avsr.tables import levels as levels_of
+from avsr.video_conditions import CLEAN_VIDEO
 
 WIDTH, HEIGHT = 440, 330  # of a panel's view box; near the width of a phone, so text stays readable
 LEFT, RIGHT, TOP, BOTTOM = 40, 10, 26, 46

@@ -9,8 +9,9 @@ and intervals are fractions, 0.05 is 5 %; ``None`` is absent, 0.0 dB is a level)
     The fields of :class:`Provenance` plus ``hypotheses_sha256`` and ``normaliser_version``.
 ``protocol``
     The fields of :class:`Protocol` plus ``num_utterances``, ``num_speakers``, ``num_words``,
-    ``matched_noise`` {noise type: seen in training}, ``shared_noise_files`` (must be empty), and
-    ``utterances``: [id, speaker, words] of each, in the order of ``errors``.
+    ``matched_noise`` {noise type: seen in training, None where nobody knows},
+    ``shared_noise_files`` (must be empty), and ``utterances``: [id, speaker, words] of each, in the
+    order of ``errors``.
 ``interval``
     ``confidence``, ``method``, ``clustered_by`` ("speaker" | "utterance"), ``num_clusters``,
     ``num_resamples``, ``seed``.
@@ -45,8 +46,6 @@ from tqdm import tqdm
 
 from avsr.audit import audit
 from avsr.conditions import (
-    CLEAN_VIDEO,
-    DRY,
     Arm,
     Bootstrap,
     Cell,
@@ -56,11 +55,14 @@ from avsr.conditions import (
     ScoringError,
     expected_by_id,
     read_cells,
+    scored_text,
 )
+from avsr.data.rooms import DRY
 from avsr.files import sha256_file
 from avsr.metrics import clustered_bootstrap, corpus_errors, paired_bootstrap
 from avsr.summaries import summarise
-from avsr.text import NORMALISER_VERSION, normalise
+from avsr.text import NORMALISER_VERSION
+from avsr.video_conditions import CLEAN_VIDEO
 
 __all__ = [
     "SCHEMA",
@@ -112,6 +114,10 @@ def score(
     comparisons = _comparisons(cells, settings)
     first = clustered_bootstrap(cells[0].words, seed=settings.seed, num_resamples=1)
     noises = protocol.test_noises
+    listed = [
+        [name, one.speaker_id, len(scored_text(one.reference, protocol).split())]
+        for name, one in sorted(utterances.items())
+    ]
     return {
         "schema": SCHEMA,
         "schema_version": SCHEMA_VERSION,
@@ -124,20 +130,16 @@ def score(
             **asdict(protocol),
             "num_utterances": len(utterances),
             "num_speakers": len({one.speaker_id for one in utterances.values()}),
-            "num_words": sum(len(normalise(one.reference).split()) for one in utterances.values()),
-            "matched_noise": {name: name in protocol.training_noises for name in noises},
+            "num_words": sum(count for *_, count in listed),
+            "matched_noise": {
+                name: name in protocol.training_noises if protocol.training_noise_known else None
+                for name in noises
+            },
             "shared_noise_files": sorted(
                 {file for files in noises.values() for file in files}
                 & {file for files in protocol.training_noises.values() for file in files}
             ),
-            "utterances": [
-                [
-                    name,
-                    utterances[name].speaker_id,
-                    len(normalise(utterances[name].reference).split()),
-                ]
-                for name in sorted(utterances)
-            ],
+            "utterances": listed,
         },
         "interval": {
             "method": "percentile bootstrap over clusters, all seeds of a cluster together",

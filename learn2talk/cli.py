@@ -10,7 +10,7 @@ from tyro.conf import Positional, arg
 
 from avsr.command_line import run_commands
 from avsr.training.command import use_one_thread
-from learn2talk.commands import measure, prepare, train
+from learn2talk.commands import loop, measure, prepare, train
 
 DESCRIPTION = "Speech to 3D face motion: train it, measure it, use it."
 
@@ -83,6 +83,9 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "evaluate-teacher": measure.evaluate_teacher,
     "evaluate-head-motion": measure.evaluate_head_motion,
     "readability": measure.readability,
+    "readability corpus": measure.readability_corpus,
+    "closed-loop": loop.closed_loop,
+    "augmentation-study": loop.augmentation_study,
     "animate": animate,
 }
 

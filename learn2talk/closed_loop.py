@@ -33,10 +33,10 @@ from avsr.data.mixtures import (
     MixtureRow,
     build_mixture_manifest,
     manifest_sha256,
-    random_mixture,
     render_mixture,
 )
 from avsr.data.noise_bank import NoiseBank, NoiseConfig, check_disjoint
+from avsr.data.random_mixtures import random_mixture
 from avsr.decode.config import DecodingConfig
 from avsr.evaluate import (
     GENERATED_SOURCES,

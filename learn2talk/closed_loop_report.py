@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from avsr.conditions import CLEAN, Arm
 from avsr.data.manifest import decode_array, load_prepared
 from avsr.data.mixtures import MixtureRow, render_mixture
 from avsr.data.noise_bank import NoiseBank, NoiseConfig
+from avsr.data.rooms import DRY
 from avsr.evaluate import merge_hypotheses
 from avsr.files import (
     read_json,
@@ -30,6 +31,7 @@ from avsr.report_samples import ReportSample
 from avsr.schema import Hypothesis
 from avsr.score import ExpectedUtterance, Protocol, Provenance, score
 from avsr.training.run_folder import provenance
+from avsr.video_conditions import CLEAN_VIDEO
 from learn2talk.animate import animate
 from learn2talk.closed_loop import ClosedLoopConfig, mixture_manifest
 from learn2talk.files import load_student
@@ -149,23 +151,63 @@ def write_run_report(
     chosen = {rows[int(step)]["utterance_id"]: rows[int(step)] for step in steps}
     if not (run / "student").is_dir():  # nothing was generated: no face to show
         return write_outputs(run, results, (), text=text)
+    bank = NoiseBank(noise, "test")
+    samples = shown_samples(
+        chosen,
+        results,
+        [MixtureRow.from_row(row) for row in read_jsonl(run / "mixtures.jsonl")],
+        run / "hypotheses.jsonl",
+        lambda row, speech: render_mixture(row, speech, bank),
+        run / "student",
+        snr_db=snr_db,
+        media_root=media_root,
+    )
+    return write_outputs(run, results, samples, text=text)
+
+
+def shown_samples(
+    chosen: Mapping[str, Mapping[str, Any]],
+    results: Mapping[str, Any],
+    rows: Sequence[MixtureRow],
+    hypotheses: Path,
+    render: Callable[[MixtureRow, np.ndarray], np.ndarray],
+    student: Path,
+    *,
+    snr_db: float | None = None,
+    media_root: Path | None = None,
+) -> list[ReportSample]:
+    """Utterances to see and hear: clean and in each noise, what every arm read, two faces.
+
+    Args:
+        chosen: utterance id to its row of the prepared split.
+        results: of the scored test.
+        rows: its mixtures, among them those that are played.
+        hypotheses: JSONL file of what was read.
+        render: a mixture's row and the speech (S,) to the mixture (S,).
+        student: makes the generated face from the clean sound.
+        snr_db: of the noisy sounds; ``None``: the lowest level of -5 dB or more, else the highest.
+        media_root: folder of the films that the rows' ``source`` names; ``None``: no real face.
+
+    Raises:
+        ValueError: the level was not decoded.
+    """
+    levels = sorted(results["protocol"]["snrs_db"])
+    if snr_db is None:
+        snr_db = next((level for level in levels if level >= -5.0), levels[-1])
     seed = results["protocol"]["seeds"][0]
     conditions: dict[str, Condition] = {"clean": (CLEAN, None, None)}
     for noise_type in results["protocol"]["test_noises"]:
         conditions[f"{noise_type}, {snr_db:g} dB"] = (noise_type, snr_db, seed)
-    mixtures = _mixtures(run, results, list(chosen), list(conditions.values()))
-    said = _transcripts(run, results, set(chosen), conditions)
-    bank = NoiseBank(noise, "test")
-    student = load_student(run / "student")
+    mixtures = _mixtures(rows, hypotheses, results, list(chosen), list(conditions.values()))
+    said = _transcripts(hypotheses, results, set(chosen), conditions)
+    trained = load_student(student)
     samples = []
     with tempfile.TemporaryDirectory() as scratch:
         for name, row in chosen.items():
             speech = decode_array(row["audio"])
             real = None if media_root is None else media_root / row["source"]
             heard = {
-                label: speech
-                if condition[1] is None
-                else render_mixture(mixtures[name, condition], speech, bank)
+                label: speech if condition[1] is None else render(mixtures[name, condition], speech)
                 for label, condition in conditions.items()
             }
             samples.append(
@@ -174,20 +216,26 @@ def write_run_report(
                     reference=row["text"],
                     sounds={label: _wav(sound, Path(scratch)) for label, sound in heard.items()},
                     transcripts=said[name],
-                    faces=_films(real, animate(speech, student), speech, Path(scratch)),
+                    faces=_films(real, animate(speech, trained), speech, Path(scratch)),
                     condition=f"Noise seed {seed}",
                 )
             )
-    return write_outputs(run, results, samples, text=text)
+    return samples
 
 
 def _mixtures(
-    run: Path, results: Mapping[str, Any], names: Sequence[str], conditions: Sequence[Condition]
+    rows: Sequence[MixtureRow],
+    hypotheses: Path,
+    results: Mapping[str, Any],
+    names: Sequence[str],
+    conditions: Sequence[Condition],
 ) -> dict[tuple[str, Condition], MixtureRow]:
     """The mixtures of these utterances in the noisy ones of these conditions."""
     noisy = [condition for condition in conditions if condition[1] is not None]
     found = {}
-    for mixture in map(MixtureRow.from_row, read_jsonl(run / "mixtures.jsonl")):
+    for mixture in rows:
+        if mixture.reverberation != DRY:
+            continue
         condition = mixture.noise_type, mixture.snr_db, mixture.seed
         if mixture.utterance_id in names and condition in noisy:
             found[mixture.utterance_id, condition] = mixture
@@ -195,14 +243,14 @@ def _mixtures(
     if missing:
         name, (noise_type, snr_db, seed) = missing[0]
         raise ValueError(
-            f"{run}: no mixture of {noise_type} at {snr_db} dB, seed {seed}, for {name} "
+            f"{hypotheses}: no mixture of {noise_type} at {snr_db} dB, seed {seed}, for {name} "
             f"({len(missing)} missing); show one of the levels {results['protocol']['snrs_db']}"
         )
     return found
 
 
 def _transcripts(
-    run: Path,
+    hypotheses: Path,
     results: Mapping[str, Any],
     names: Collection[str],
     conditions: Mapping[str, Condition],
@@ -212,8 +260,10 @@ def _transcripts(
     said: dict[str, dict[str, dict[str, str]]] = {
         name: {label: {} for label in conditions} for name in names
     }
-    for row in map(Hypothesis.from_row, read_jsonl(run / "hypotheses.jsonl")):
-        if row.utterance_id not in said:
+    for row in map(Hypothesis.from_row, read_jsonl(hypotheses)):
+        # Rooms and disturbed pictures have tables of their own.
+        undisturbed = (row.video_condition, row.reverberation) == (CLEAN_VIDEO, DRY)
+        if row.utterance_id not in said or not undisturbed:
             continue
         arm = Arm(
             row.system,

@@ -255,18 +255,18 @@ def score_readings(rows: Sequence[Mapping[str, Any]], *, seed: int = 0) -> dict[
     speakers = [row["speaker_id"] for row in part]
     by = "speaker" if len(set(speakers)) > 1 else "utterance"
     draws = draw_clusters(speakers if by == "speaker" else first, clustered_by=by, seed=seed)
-    columns = {system: _columns(own) for system, own in systems.items()}
+    columns = {system: rate_columns(own) for system, own in systems.items()}
     students = [name for name in systems if name not in (*CONTROLS, FILM)]
     return {
         "clustered_by": by,
         "seed": seed,
         "systems": {
-            system: _rates(columns[system], draws) | {"spectre": _spectre(own)}
+            system: rates_of(columns[system], draws) | {"spectre": spectre_rates(own)}
             for system, own in systems.items()
         },
         "student_minus_control": {
             name: {
-                other: _apart(columns[name], columns[other], draws)
+                other: rates_apart(columns[name], columns[other], draws)
                 for other in systems
                 if other != name
             }
@@ -275,16 +275,17 @@ def score_readings(rows: Sequence[Mapping[str, Any]], *, seed: int = 0) -> dict[
     }
 
 
-def _phones(text: str) -> str:
+def phones_of(text: str) -> str:
+    """Phone string of a normalised text (`learn2talk.metrics.visemes`), as espeak-ng says it."""
     return text_to_phones(text, {word: pronunciation(word) for word in text.split()})
 
 
-def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, NDArray[np.float64]]:
+def rate_columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, NDArray[np.float64]]:
     """For each rate the errors and the reference's length of each utterance, (C, 2)."""
     counts: dict[str, list[ErrorCounts]] = {rate: [] for rate in RATES}
     for row in rows:
         texts = {"reference": row["reference"], "hypothesis": row["hypothesis"]}
-        phones = {which: _phones(text) for which, text in texts.items()}
+        phones = {which: phones_of(text) for which, text in texts.items()}
         counts["cer"].append(character_errors(**texts))
         counts["wer"].append(word_errors(**texts))
         counts["ver"].append(viseme_errors(**phones))
@@ -295,7 +296,8 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, NDArray[np.float64]
     }
 
 
-def _rates(columns: Mapping[str, NDArray[np.float64]], draws: ClusterDraws) -> dict[str, Any]:
+def rates_of(columns: Mapping[str, NDArray[np.float64]], draws: ClusterDraws) -> dict[str, Any]:
+    """Each rate of `RATES` with its 95 % interval, JSON-ready."""
     found = {rate: pooled_interval(own, draws, mean) for rate, own in columns.items()}
     return {
         rate: {"value": one.value, "low": one.low, "high": one.high, "unit": "1"}
@@ -303,7 +305,7 @@ def _rates(columns: Mapping[str, NDArray[np.float64]], draws: ClusterDraws) -> d
     }
 
 
-def _apart(
+def rates_apart(
     first: Mapping[str, NDArray[np.float64]],
     second: Mapping[str, NDArray[np.float64]],
     draws: ClusterDraws,
@@ -317,8 +319,9 @@ def _apart(
     return found
 
 
-def _spectre(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | int]:
+def spectre_rates(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | int]:
+    """VER and VWER as SPECTRE's code takes them, of rows with reference and hypothesis."""
     rates = spectre_viseme_rates(
-        [(_phones(row["reference"]), _phones(row["hypothesis"])) for row in rows]
+        [(phones_of(row["reference"]), phones_of(row["hypothesis"])) for row in rows]
     )
     return {"ver": rates.ver, "vwer": rates.vwer, "dropped_phones": rates.dropped_phones}

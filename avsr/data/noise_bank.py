@@ -7,7 +7,7 @@ before it and in which process.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
@@ -43,14 +43,17 @@ class NoiseSplit:
             ``babble_<N>``, or the stem of a recorded file (``coffee-shop``).
         recorded: recorded ambience, paths under the root; the stem is the type.
         talkers: recordings for babble and the single talker.
+        pools: types of many recordings, such as all music of a collection: name to paths. Each
+            mixture draws one of them.
     """
 
     types: tuple[str, ...] = ()
     recorded: tuple[str, ...] = ()
     talkers: tuple[TalkerFile, ...] = ()
+    pools: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        stems = [Path(path).stem for path in self.recorded]
+        stems = [*(Path(path).stem for path in self.recorded), *self.pools]
         repeated = sorted({stem for stem in stems if stems.count(stem) > 1})
         reserved = sorted(stem for stem in stems if _is_made(stem))
         if repeated or reserved:
@@ -85,6 +88,14 @@ class NoiseConfig:
     valid: NoiseSplit = field(default_factory=NoiseSplit)
     test: NoiseSplit = field(default_factory=NoiseSplit)
     speech_spectrum: tuple[float, ...] | None = None
+    places: Mapping[str, Path] = field(default_factory=dict)
+    """Folders elsewhere, by the first part of the paths that lie in them: ``musan/noise/a.wav``
+    is ``places["musan"] / "noise/a.wav"``. So a manifest does not hold this machine's folders."""
+
+    def file(self, path: str) -> Path:
+        """Where a noise file lies on this machine."""
+        first, _, rest = path.partition("/")
+        return self.places[first] / rest if first in self.places else self.root / path
 
     def __post_init__(self) -> None:
         shaped = [name for name in SPLITS if "speech_shaped" in self.of(name).types]
@@ -199,9 +210,10 @@ def check_disjoint(config: NoiseConfig) -> None:
     seen: dict[tuple[str, str], dict[str, str]] = {}
     for split in SPLITS:
         part = config.of(split)
-        paths = [*part.recorded, *(talker.path for talker in part.talkers)]
+        pooled = [path for files in part.pools.values() for path in files]
+        paths = [*part.recorded, *pooled, *(talker.path for talker in part.talkers)]
         for path in paths:
-            full = config.root / path
+            full = config.file(path)
             if not full.is_file():
                 raise ValueError(f"{full}: no such noise file ({split}); check the noise config")
             seen.setdefault(("file", str(full.resolve())), {})[split] = path
@@ -237,11 +249,21 @@ class NoiseBank:
         split: ``"train"``, ``"valid"`` or ``"test"``.
         cached_files: how many recordings stay in memory.
         pool_s: seconds of each noise type rendered ahead for :func:`random_mixture`.
+        crossfade: samples of the seam where a recording is too short; 0 loops it hard.
+        from_start: recordings always begin at their first sample, whatever the utterance.
     """
 
     def __init__(
-        self, config: NoiseConfig, split: str, *, cached_files: int = 600, pool_s: float = 120.0
+        self,
+        config: NoiseConfig,
+        split: str,
+        *,
+        cached_files: int = 600,
+        pool_s: float = 120.0,
+        crossfade: int = noise.CROSSFADE_SAMPLES,
+        from_start: bool = False,
     ) -> None:
+        self.crossfade, self.from_start = crossfade, from_start
         self.config, self.split, self.part = config, split, config.of(split)
         self.pool_samples = round(pool_s * SAMPLE_RATE_HZ)
         self._cached_files = cached_files
@@ -249,7 +271,7 @@ class NoiseBank:
         self._hashes: dict[str, str] = {}
         self._pools: dict[str, np.ndarray] = {}
         self._pool_powers: dict[str, float] = {}
-        self._recorded = {Path(path).stem: path for path in self.part.recorded}
+        self._recorded = {Path(path).stem: (path,) for path in self.part.recorded}
         self._by_speaker: dict[str, list[str]] = {}
         for talker in self.part.talkers:
             self._by_speaker.setdefault(talker.speaker, []).append(talker.path)
@@ -266,18 +288,18 @@ class NoiseBank:
     def sha256(self, path: str) -> str:
         """Content hash of a noise file, read once."""
         if path not in self._hashes:
-            self._hashes[path] = sha256_file(self.config.root / path)
+            self._hashes[path] = sha256_file(self.config.file(path))
         return self._hashes[path]
 
     def _read(self, path: str) -> tuple[np.ndarray, SpeechLevels]:
         if path not in self._audio:
             while len(self._audio) >= self._cached_files:
                 self._audio.pop(next(iter(self._audio)))
-            waveform = read_audio(self.config.root / path)
+            waveform = read_audio(self.config.file(path))
             try:
                 self._audio[path] = waveform, noise.measure_speech(waveform)
             except ValueError as error:
-                raise ValueError(f"{self.config.root / path}: {error}") from error
+                raise ValueError(f"{self.config.file(path)}: {error}") from error
         return self._audio[path]
 
     def segment(
@@ -300,15 +322,17 @@ class NoiseBank:
         voices = talkers_in(noise_type)
         if voices:
             return self._talking(voices, key, num_samples)
-        if noise_type in self._recorded:
-            path = self._recorded[noise_type]
+        files = self._recorded.get(noise_type) or self.part.pools.get(noise_type)
+        if files:
+            path = files[stable_hash(key, "file") % len(files)]
             waveform, _ = self._read(path)
             # A start that leaves room needs no seam.
             room = waveform.size - num_samples + 1
             length = room if room >= 1 else waveform.size
             offset = noise.offset_for(utterance_id, noise_type, seed, length)
+            offset = 0 if self.from_start else offset
             use = NoiseFileUse(path, self.sha256(path), offset)
-            return noise.fit_length(waveform, num_samples, offset), (use,)
+            return noise.fit_length(waveform, num_samples, offset, self.crossfade), (use,)
         return self._computed(noise_type, np.random.default_rng(key), num_samples), ()
 
     def _computed(
@@ -337,6 +361,7 @@ class NoiseBank:
         for queue in queues.values():
             waveform, first_level = self._read(queue[0])
             offset = stable_hash(key, queue[0], "offset") % waveform.size
+            offset = 0 if self.from_start else offset
             files, parts = [NoiseFileUse(queue[0], self.sha256(queue[0]), offset)], [waveform]
             remaining = num_samples + offset - waveform.size
             for path in queue[1:]:
@@ -350,7 +375,10 @@ class NoiseBank:
             offsets.append(offset)
             levels.append(first_level)
             uses.extend(files)
-        return noise.babble(talkers, num_samples, offsets, levels=levels), tuple(uses)
+        voices_together = noise.babble(
+            talkers, num_samples, offsets, levels=levels, crossfade=self.crossfade
+        )
+        return voices_together, tuple(uses)
 
     def _queues_for_few(self, speakers: list[str], voices: int, key: int) -> dict[str, list[str]]:
         paths = sorted(
@@ -372,7 +400,7 @@ class NoiseBank:
     def _pool(self, noise_type: str) -> np.ndarray:
         """A recording whole; otherwise ``pool_s`` of noise, of babble with ever other talkers."""
         if noise_type in self._recorded:
-            return self._read(self._recorded[noise_type])[0]
+            return self._read(self._recorded[noise_type][0])[0]
         part = self.pool_samples
         if talkers_in(noise_type):
             part = min(part, round(POOL_PART_S * SAMPLE_RATE_HZ))

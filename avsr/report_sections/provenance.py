@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from avsr.conditions import DRY
+from avsr.data.rooms import DRY
 from avsr.latex_tables import latex
 from avsr.report_sections.html_parts import data_uri, section
 from avsr.tables import csv_text, level_label, size_text

@@ -31,6 +31,7 @@ from avsr.training.recognizer_loss import RecognizerLoss, TrainedForward
 from avsr.training.run_folder import load_model, same_run, save_model, write_run_info
 from avsr.training.seed import seed_everything
 from avsr.training.warm_start import start_from
+from avsr.video_conditions import CLEAN_VIDEO, disturbance
 from avsr.weights import fill, one_line
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def plain_example(
     num_mels: int | None,
     waveform: np.ndarray | None = None,
     lips: np.ndarray | None = None,
+    video_condition: str = CLEAN_VIDEO,
 ) -> Example:
     """A prepared row without augmentation, with some of its streams.
 
@@ -66,6 +68,7 @@ def plain_example(
         num_mels: mel bands; ``None`` gives the waveform itself.
         waveform: (S,) in place of the row's own audio, for example a mixture.
         lips: (T, 40, 3) mm in place of the tracked ones, then present in every frame.
+        video_condition: what is done to crops and lips, see :mod:`avsr.video_conditions`.
     """
     valid = decode_array(row["video_valid"])
     audio = None
@@ -77,13 +80,20 @@ def plain_example(
             lips = decode_array(row["lips"])
         else:
             lips_valid = np.ones(len(lips), dtype=bool)
+    crops, crops_valid = None, valid
+    disturbed = disturbance(video_condition, row["num_frames"], row["utterance_id"])
+    if "crops" in streams:
+        crops = middle_crop(decode_array(row["mouth_crops"]))
+        crops, crops_valid = disturbed.apply(crops, valid)
+    if "lips" in streams and lips is not None:
+        lips, lips_valid = disturbed.apply(lips, lips_valid)
     return Example(
         utterance_id=row["utterance_id"],
         num_frames=row["num_frames"],
         features=audio,
-        mouth_crops=middle_crop(decode_array(row["mouth_crops"])) if "crops" in streams else None,
+        mouth_crops=crops,
         lips=lips if "lips" in streams else None,
-        crops_valid=valid,
+        crops_valid=crops_valid,
         lips_valid=lips_valid,
         tokens=(),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -118,6 +119,79 @@ def evaluate_teacher(
 
 
 def readability(
+    audio: Path,
+    text: Path,
+    out: Path,
+    motions: Annotated[tuple[Path, ...], arg(metavar="DIR [DIR ...]")] = (),
+    videos: Annotated[tuple[Path, ...], arg(metavar="DIR [DIR ...]")] = (),
+    truth: Path | None = None,
+    template: Path | None = None,
+    unit: str | None = None,
+    fps: float | None = None,
+    topology: str | None = None,
+    lip_readers: Annotated[tuple[Path, ...], arg(metavar="FILE [FILE ...]")] = (),
+    bundled_reader: bool = True,
+    judge: Path | None = None,
+    bundled_judge: bool = True,
+    phones: Path | None = None,
+    landmarker_model: Path | None = None,
+    allow_missing: int = 0,
+    processes: int = 1,
+    seed: int = 0,
+) -> None:
+    """Benchmark talking faces that any method made: are they readable, are they in time?
+
+    Args:
+        audio: folder of <utterance id>.wav, .flac, .mp4, ...
+        text: table with tabs and the header utterance_id, text and, where known, speaker_id.
+        out: folder of the report; the same command goes on where it was stopped.
+        motions: folders of .npz (our motions) or .npy, a system each.
+        videos: folders of films, a system each.
+        truth: motions or films of the real talker.
+        template: neutral face of motions without one: .npz, a mesh with its region file beside
+            it, or the folder of a known topology's files.
+        unit: of .npy files: mm, cm, m or inch.
+        fps: frames a second of .npy files.
+        topology: of .npy files, where their number of vertices does not tell.
+        lip_readers: further recognisers: ours, or folders of 'avsr import'.
+        bundled_reader: whether the lip reader that comes with the package reads, too.
+        judge: folder of a sync judge; without it the one that comes with the package.
+        bundled_judge: whether that one judges where no other is given.
+        phones: folder of <utterance id>.tsv with phone or word times, for closures of the lips.
+        landmarker_model: face_landmarker.task, for films; looked for where avsr fetch puts it.
+        allow_missing: utterances that may lack a text, a sound or a file of a system.
+        processes: that share the work.
+        seed: of the bootstrap intervals.
+    """
+    from avsr.tracking import find_face_landmarker
+    from learn2talk.face_benchmark.run import FaceBenchmark, benchmark_faces
+
+    asked = FaceBenchmark(
+        audio=audio,
+        text=text,
+        out=out,
+        motions=motions,
+        videos=videos,
+        truth=truth,
+        template=template,
+        unit=unit,
+        fps=fps,
+        topology=topology,
+        lip_readers=lip_readers,
+        judge=judge,
+        bundled_reader=bundled_reader,
+        bundled_judge=bundled_judge,
+        phones=phones,
+        landmarker_model=landmarker_model or find_face_landmarker(os.environ.get("AVSR_DATA")),
+        allow_missing=allow_missing,
+        processes=processes,
+        seed=seed,
+    )
+    benchmark_faces(asked)
+    print(f"written {out / 'readability.md'}")
+
+
+def readability_corpus(
     prepared: Positional[Path],
     lip_reader: Path,
     students: Annotated[tuple[Path, ...], arg(metavar="FOLDER [FOLDER ...]")] = (),
@@ -126,7 +200,7 @@ def readability(
     out: Path | None = None,
     hypotheses: Path | None = None,
 ) -> None:
-    """Let a lip reader read faces that are drawn from motion: CER, WER, VER, VWER with controls.
+    """Let a lip reader read students' faces on a prepared corpus: CER, WER, VER, VWER, controls.
 
     Args:
         prepared: folder of a prepared corpus with motion.

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from avsr.audio import log_mel
 from avsr.data.dataset import Mixer
-from avsr.data.mixtures import random_mixture
 from avsr.data.noise_bank import NoiseBank, NoiseConfig, check_disjoint
+from avsr.data.random_mixtures import random_mixture
 from avsr.pretrained.speech_encoders import load_speech_encoder
 from avsr.units import FEATURES_PER_FRAME, SAMPLES_PER_FRAME
 

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from avsr.audio import whisper_log_mel
 from avsr.data.dataset import features_of, generator_of
-from avsr.data.mixtures import random_mixture
 from avsr.data.noise_bank import NoiseBank
+from avsr.data.random_mixtures import random_mixture
 from avsr.files import read_audio, read_json, resample, sha256_file, write_atomically, write_json
 from avsr.models.layers import mask_of_lengths
 from avsr.models.whisper import WhisperEncoder

@@ -9,7 +9,7 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from learn2talk.schema import FaceTemplate
 
 UPPER_REGION = "upper_face"
 CLOSED_SHARE = 0.25  # closed: gap below min + this share of the spread of the real gap
+Number = TypeVar("Number", bound=np.generic)
 SHIFTS = (-6, -3, -1, 1, 3, 6)  # frames
 
 Faces = dict[str, Callable[[int], NDArray[np.float32]]]
@@ -103,13 +104,13 @@ def mean_displacement(prepared: Path, ids: NDArray[np.int32]) -> NDArray[np.floa
     return mean
 
 
-def fitted(frames: NDArray[np.float32], length: int) -> NDArray[np.float32]:
+def fitted(frames: NDArray[Number], length: int) -> NDArray[Number]:
     """The first `length` frames; a shorter motion stands still at its last frame."""
     index = np.minimum(np.arange(length), len(frames) - 1)
     return frames[index]
 
 
-def shifted_in_time(frames: NDArray[np.float32], shift: int) -> NDArray[np.float32]:
+def shifted_in_time(frames: NDArray[Number], shift: int) -> NDArray[Number]:
     """The motion late by `shift` frames (early where negative), standing still at the edge."""
     index = np.clip(np.arange(len(frames)) - shift, 0, len(frames) - 1)
     return frames[index]

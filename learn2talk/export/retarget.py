@@ -45,7 +45,9 @@ class RetargetReport:
     jaw_regions: tuple[str, ...]
 
 
-def retarget(motion: Motion, target: FaceTemplate) -> tuple[Motion, RetargetReport]:
+def retarget(
+    motion: Motion, target: FaceTemplate, transfer: Transfer | None = None
+) -> tuple[Motion, RetargetReport]:
     """A motion on a face of any topology: displacements carried over, the canonical lips exactly.
 
     A target of the motion's own topology is followed vertex by vertex (on the same mesh the motion
@@ -55,6 +57,7 @@ def retarget(motion: Motion, target: FaceTemplate) -> tuple[Motion, RetargetRepo
     Args:
         motion: vertices in mm; its head pose, where it has one, turns and moves the target as well.
         target: neutral face with the regions "lips_outer" and "lips_inner".
+        transfer: `make_transfer` of these two faces, where it is there already; None makes it.
 
     Returns:
         the motion on the target, same fps, and its report.
@@ -69,7 +72,7 @@ def retarget(motion: Motion, target: FaceTemplate) -> tuple[Motion, RetargetRepo
         raise ValueError(
             f"target {target.topology!r} is not finite at vertex {vertex}; repair the mesh"
         )
-    transfer = make_transfer(motion.template, target)
+    transfer = transfer or make_transfer(motion.template, target)
     moved = transfer.apply(displacement)
     jaw: tuple[str, ...] = ()
     if transfer.operator is not None:

@@ -22,8 +22,8 @@ from avsr.corpora.speechocean762 import ambience_and_babble
 from avsr.data.augment import AugmentConfig
 from avsr.data.dataset import TrainingDataset
 from avsr.data.manifest import load_info, load_prepared
-from avsr.data.mixtures import random_mixture
 from avsr.data.noise_bank import NoiseBank
+from avsr.data.random_mixtures import random_mixture
 from avsr.evaluate_whisper import WhisperSystem, decode_whispers
 from avsr.files import sha256_file
 from avsr.models.whisper_flamingo import WhisperFlamingo, WhisperFlamingoConfig

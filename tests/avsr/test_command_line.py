@@ -173,3 +173,18 @@ def test_real_ctrl_c_in_a_real_process() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
     assert done.returncode == 130 and "Traceback" not in done.stderr
+
+
+def test_a_command_may_have_another_one_under_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """ "read --size 3" is the command, "read corpus" the one under it."""
+
+    def read(size: int = 1) -> None:
+        print(f"read {size}")
+
+    def read_corpus(folder: str) -> None:
+        print(f"corpus {folder}")
+
+    commands = {"read": read, "read corpus": read_corpus}
+    run_commands("prog", "", commands, ["read", "--size", "3"])
+    run_commands("prog", "", commands, ["read", "corpus", "--folder", "x"])
+    assert capsys.readouterr().out == "read 3\ncorpus x\n"

@@ -312,3 +312,39 @@ def test_inputs_that_are_missing_are_named(
 def test_lips_are_cut_or_their_last_frame_held(length: int, expected: list[int]) -> None:
     lips = np.arange(length, dtype=np.float32)[:, None, None] * np.ones((1, 40, 3), np.float32)
     assert fit_frames(lips, 3)[:, 0, 0].tolist() == expected
+
+
+def test_disturbed_pictures_and_rooms_are_decoded_beside_the_undisturbed(
+    test_rows: Any, bank: NoiseBank, inputs: VisualInputs, system: System, tmp_path: Path
+) -> None:
+    audio = [(row["utterance_id"], decode_array(row["audio"])) for row in test_rows]
+    options: Any = {"noise_types": ["white"], "snrs_db": [None, 0.0], "seeds": [0]}
+    rooms = ("none", "rt60_0.4")
+    manifest = build_mixture_manifest(audio, bank, reverberations=rooms, **options)
+    chosen = replace(system, visual_sources=("mouth_crops", "tracked_lips", "still"))
+    conditions = ("clean", "missing_50", "blurred_3")
+    decode_split(
+        test_rows,
+        manifest.rows,
+        bank,
+        [chosen],
+        inputs,
+        tmp_path / "parts",
+        decoding=TWO,
+        video_conditions=conditions,
+    )
+    merge_hypotheses(tmp_path / "parts", test_rows, tmp_path / "all.jsonl")
+    rows = [Hypothesis.from_row(row) for row in read_jsonl(tmp_path / "all.jsonl")]
+    seen = {(one.visual_source, one.video_condition) for one in rows}
+    assert seen == {
+        ("none", "clean"),
+        *(("mouth_crops", condition) for condition in conditions),
+        *(("tracked_lips", condition) for condition in ("clean", "missing_50")),
+        ("still", "clean"),
+    }
+    heard = {one.reverberation for one in rows if one.modality != "video"}
+    assert heard == set(rooms) and {
+        one.reverberation for one in rows if one.modality == "video"
+    } == {"none"}
+    # 7 inputs with sound, in 4 mixtures, and 6 without sound.
+    assert len(rows) == len(test_rows) * (7 * 4 + 6)

@@ -16,14 +16,16 @@ LEVELS = {
     for level, names in enumerate(
         (
             "avsr.units avsr.schema learn2talk.schema",
-            "avsr.subtitles avsr.synchrony avsr.audio avsr.video avsr.noise avsr.text"
+            "avsr.subtitles avsr.synchrony avsr.audio avsr.video avsr.noise avsr.reverberation"
+            " avsr.video_conditions avsr.text"
             " learn2talk.mesh learn2talk.head learn2talk.articulation"
             " learn2talk.rasterize learn2talk.visibility learn2talk.drawing"
             " learn2talk.contours learn2talk.resampling learn2talk.head_pose learn2talk.blinks",
             "avsr.models avsr.losses avsr.metrics avsr.decode"
             " learn2talk.models learn2talk.losses learn2talk.balance learn2talk.metrics",
             "avsr.files avsr.weights avsr.tracking avsr.face_tracks"
-            " learn2talk.files learn2talk.default_student learn2talk.mouth_files learn2talk.fitting"
+            " learn2talk.files learn2talk.default_student learn2talk.default_lip_reader"
+            " learn2talk.default_judge learn2talk.mouth_files learn2talk.fitting"
             " learn2talk.lip_reading"
             " learn2talk.mesh_files learn2talk.plain_pickles learn2talk.region_files"
             " learn2talk.topology_regions learn2talk.topologies learn2talk.network_folders"
@@ -35,12 +37,12 @@ LEVELS = {
             "avsr.threads avsr.live avsr.live_mouth avsr.stream"
             " avsr.long_form avsr.transcript_files avsr.transcribe_imported"
             " avsr.transcribe avsr.evaluate avsr.export avsr.evaluate_whisper avsr.conditions"
-            " avsr.summaries"
+            " avsr.summaries avsr.adapters avsr.sound_lists avsr.recognize_files"
             " avsr.audit avsr.score"
             " avsr.arm_labels avsr.plot avsr.tables avsr.latex_tables avsr.transcripts"
             " avsr.report_samples avsr.report_sections avsr.report"
             " learn2talk.render learn2talk.animate learn2talk.streaming learn2talk.evaluate"
-            " learn2talk.readability"
+            " learn2talk.readability learn2talk.face_benchmark"
             " learn2talk.export learn2talk.avatar"
             " learn2talk.sync_checks learn2talk.teacher learn2talk.closed_loop learn2talk.presets"
             " learn2talk.closed_loop_report learn2talk.stages learn2talk.liveliness"

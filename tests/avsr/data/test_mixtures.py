@@ -11,7 +11,7 @@ import pytest
 
 from avsr import noise
 from avsr.data import mixtures
-from avsr.data.mixtures import MixtureRow, build_mixture_manifest, random_mixture, render_mixture
+from avsr.data.mixtures import MixtureRow, build_mixture_manifest, render_mixture
 from avsr.data.noise_bank import (
     NoiseBank,
     NoiseConfig,
@@ -23,6 +23,7 @@ from avsr.data.noise_bank import (
     split_talkers,
     talkers_in,
 )
+from avsr.data.random_mixtures import random_mixture
 from avsr.files import write_wav
 
 RATE = 16_000

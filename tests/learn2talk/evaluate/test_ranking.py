@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from learn2talk.evaluate import rank
+from learn2talk.evaluate.ranking import rank_controls
 
 SENSIBLE = {
     "truth": 0.0,
@@ -83,3 +84,28 @@ def test_faces_without_a_value() -> None:
     alone = rank({"truth": 1.0, "student": None, "mean_face": None}, "lower")
     assert alone["ranks_controls"] is None and "No control has a value." in alone["words"]
     assert alone["words"].endswith("The student has no value.")
+
+
+def test_controls_of_another_face_than_the_truth() -> None:
+    """A first system whose own shift looks better; without shifts, for who hears nothing."""
+    values = {
+        "mine": 2.0,
+        "mean_face": 3.0,
+        "still_face": 4.0,
+        "shifted_-1": 1.0,
+        "shifted_+1": 3.0,
+    }
+    told = {"first": "mine", "controls": ("mean_face", "still_face"), "shifted": "shifted_"}
+    found = rank_controls(values, "lower", **told)
+    assert found["ranks_controls"] is False
+    assert found["words"] == (
+        "Does not rank the controls: system 'mine' is not better than shifted_-1."
+    )
+    deaf = rank_controls(values, "lower", **{**told, "shifted": ""}, like_first={"mean_face"})
+    assert deaf["words"] == (
+        "Does not rank the controls: system 'mine' is not surely better than mean_face."
+    )
+    sure = rank_controls(values, "lower", **{**told, "shifted": ""})
+    assert sure["words"] == "Ranks the controls: system 'mine' is first."
+    none = rank_controls({**values, "mine": None}, "lower", **told)
+    assert none["words"] == "System 'mine' has no value here."

@@ -9,6 +9,7 @@ import pytest
 
 from learn2talk.export.alignment import align, path_along_edges, upper_share
 from learn2talk.export.retarget import retarget
+from learn2talk.export.transfer import make_transfer
 from learn2talk.head import HeadIdentity, build_head
 from learn2talk.schema import FaceTemplate, Motion
 
@@ -53,6 +54,15 @@ def test_another_topology_follows_with_exact_lips_and_a_still_forehead() -> None
     off = np.linalg.norm((result.vertices - target.vertices)[:, :-3] - truth, axis=2)
     moves = np.linalg.norm(truth, axis=2)
     assert off.mean() < 0.12 * moves.mean()
+
+
+def test_a_transfer_that_is_there_is_taken() -> None:
+    target = coarse_face()
+    ready = make_transfer(spoken().template, target)
+    again, report = retarget(spoken(), target, ready)
+    made, told = retarget(spoken(), target)
+    np.testing.assert_array_equal(again.vertices, made.vertices)
+    assert report == told
 
 
 def test_the_tongue_turns_rigidly_with_the_jaw() -> None:

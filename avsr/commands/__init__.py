@@ -1,0 +1,1 @@
+"""What the avsr command can do, by subject."""

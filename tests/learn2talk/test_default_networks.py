@@ -1,0 +1,51 @@
+"""The lip reader and the sync judge that come with the package: there, small, and described."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from avsr.files import sha256_file
+from avsr.training.recognizer import load_recognizer
+from learn2talk import default_judge, default_lip_reader
+from learn2talk.files import load_sync_expert
+
+MOST_BYTES = 12_000_000
+
+
+@pytest.mark.parametrize(
+    ("module", "weights"),
+    [(default_lip_reader, "best.safetensors"), (default_judge, "sync_expert.safetensors")],
+)
+def test_they_are_small_and_described(module: ModuleType, weights: str) -> None:
+    folder: Path = module.FOLDER
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    for part in ("## Data", "## Licence", "## Figures", "## Limits"):
+        assert part in card
+    if not (folder / weights).is_file():
+        pytest.skip(f"{weights} is not in this checkout yet")
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= MOST_BYTES
+    assert sha256_file(folder / weights) in card  # the card is of these very weights
+
+
+def test_they_are_what_they_are_used_as() -> None:
+    if not (default_lip_reader.FOLDER / "best.safetensors").is_file():
+        pytest.skip("the weights are not in this checkout yet")
+    model, _ = load_recognizer(default_lip_reader.default_lip_reader())
+    assert "crops" in model.config.streams
+    assert load_sync_expert(default_judge.default_judge(), "judge")[0].config.role == "judge"
+
+
+def test_missing_files_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(default_lip_reader, "FOLDER", tmp_path)
+    monkeypatch.setattr(default_judge, "FOLDER", tmp_path)
+    with pytest.raises(ValueError, match="the bundled lip reader is missing; install"):
+        default_lip_reader.default_lip_reader()
+    with pytest.raises(ValueError, match="the bundled sync judge is missing; install"):
+        default_judge.default_judge()
+    (tmp_path / "best.safetensors").write_text("")
+    (tmp_path / "sync_expert.json").write_text("")
+    assert default_lip_reader.default_lip_reader() == tmp_path / "best.safetensors"
+    assert default_judge.default_judge() == tmp_path
