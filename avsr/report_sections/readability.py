@@ -62,20 +62,25 @@ def _rates(reading: Reading) -> str:
     keys = [key for key in RATES if key in found] + [key for key in found if key not in RATES]
     head = ["Lower is more readable", *(RATES.get(key, f"{key} %") for key in keys)]
     lowest = {key: _lowest(systems, key) for key in keys}
+    reasons: dict[str, int] = {}
+    groups = []
+    for title, names in _by_kind(systems).items():
+        rows: list[Row] = []
+        for name in names:
+            is_system = systems[name].get("kind", "system") == "system"
+            cells = [
+                _rate(
+                    _found(systems[name], "rates", key), lowest[key] if is_system else None, reasons
+                )
+                for key in keys
+            ]
+            rows.append((name, cells))
+        groups.append((title, rows))
     region = f"Read back from the face {reading.reader}".strip()
-    groups = [
-        (
-            title,
-            [
-                (name, [_rate(_found(systems[name], "rates", key), lowest[key]) for key in keys])
-                for name in names
-            ],
-        )
-        for title, names in _by_kind(systems).items()
-    ]
     return (
         table("Read back from the face", head, groups, wrap=True, region=region)
         + '<p class="caption">With the interval of each. Bold: lowest of the systems.</p>'
+        + _footnotes(reasons)
     )
 
 
@@ -94,9 +99,9 @@ def _lowest(systems: Mapping[str, Any], key: str) -> float | None:
     return min(values, default=None)
 
 
-def _rate(one: Mapping[str, Any] | None, lowest: float | None) -> str:
+def _rate(one: Mapping[str, Any] | None, lowest: float | None, reasons: dict[str, int]) -> str:
     if one is None or one["value"] is None:
-        return _absent(one)
+        return _absent(one, reasons)
     value = percent(one["value"])
     shown = f"<strong>{value}</strong>" if one["value"] == lowest else value
     limits = ""
@@ -105,9 +110,19 @@ def _rate(one: Mapping[str, Any] | None, lowest: float | None) -> str:
     return value_cell(shown, limits)
 
 
-def _absent(one: Mapping[str, Any] | None) -> str:
-    reason = escape(str((one or {}).get("reason") or ""))
-    return f'\u2013<small class="reason">{reason}</small>' if reason else "\u2013"
+def _absent(one: Mapping[str, Any] | None, reasons: dict[str, int]) -> str:
+    """A dash; where there is a reason, with the number of its footnote, which is kept."""
+    reason = str((one or {}).get("reason") or "")
+    if not reason:
+        return "\u2013"
+    return f"\u2013<sup>{reasons.setdefault(reason, len(reasons) + 1)}</sup>"
+
+
+def _footnotes(reasons: Mapping[str, int]) -> str:
+    items = "".join(
+        f"<li><sup>{number}</sup> {escape(reason)}</li>" for reason, number in reasons.items()
+    )
+    return f'<ul class="footnotes">{items}</ul>' if items else ""
 
 
 def _figures(systems: Mapping[str, Any]) -> str:
@@ -116,22 +131,28 @@ def _figures(systems: Mapping[str, Any]) -> str:
     if not keys:
         return ""
     names = [name for group in _by_kind(systems).values() for name in group]
+    reasons: dict[str, int] = {}
     rows: list[Row] = []
     for key in keys:
         found = [_found(systems[name], "figures", key) for name in names]
-        named = (str(one.get("unit") or "1") for one in found if one)
-        units = [unit for unit in dict.fromkeys(named) if unit != "1"]  # "1": it has none
-        label = key.replace("_", " ")
-        for unit in units:
-            label = label.removesuffix(f" {unit}")
-        label += f", {' or '.join(units)}" if units else ""
-        rows.append((label, [_figure(one) for one in found]))
-    return table("Other figures", ["Figure", *names], [("", rows)], wrap=True)
+        rows.append((_figure_name(key, found), [_figure(one, reasons) for one in found]))
+    head = ["Figure", *names]
+    return table("Other figures", head, [("", rows)], wrap=True) + _footnotes(reasons)
 
 
-def _figure(one: Mapping[str, Any] | None) -> str:
+def _figure_name(key: str, found: Sequence[Mapping[str, Any] | None]) -> str:
+    """The name in words and its unit, which many names already end with."""
+    named = (str(one.get("unit") or "1") for one in found if one)
+    units = [unit for unit in dict.fromkeys(named) if unit != "1"]  # "1": it has none
+    label = key.replace("_", " ")
+    for unit in units:
+        label = label.removesuffix(f" {unit.replace('^', '')}")
+    return f"{label}, {' or '.join(units)}" if units else label
+
+
+def _figure(one: Mapping[str, Any] | None, reasons: dict[str, int]) -> str:
     if one is None or one["value"] is None:
-        return _absent(one)
+        return _absent(one, reasons)
     size = max(abs(number) for number in _numbers(one))
     digits = min(9, max(0, 2 - math.floor(math.log10(size)))) if size else 0  # three that count
     limits = {"low": one.get("low"), "high": one.get("high")}
