@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from avsr.conditions import CLEAN, CLEAN_VIDEO, DRY, Arm, Cell, Protocol
+from avsr.conditions import CLEAN, Arm, Cell, Protocol
+from avsr.data.rooms import DRY
 from avsr.metrics import Score, corpus_errors, paired_bootstrap
+from avsr.video_conditions import CLEAN_VIDEO
 
 MIN_SEEDS = 3
 MIN_CLUSTERS = 10  # below this a percentile bootstrap interval is known to be too narrow
