@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import groupby, pairwise
 from typing import Any
 
 import numpy as np
 
 from avsr.conditions import CLEAN, Arm, Cell, Protocol
+from avsr.data.rooms import DRY
 from avsr.metrics import Score, corpus_errors, paired_bootstrap
+from avsr.video_conditions import CLEAN_VIDEO
 
 MIN_SEEDS = 3
 MIN_CLUSTERS = 10  # below this a percentile bootstrap interval is known to be too narrow
@@ -46,7 +48,9 @@ def finding(check: str, level: str, where: str, message: str) -> dict[str, str]:
 
 
 def _name(arm: Arm) -> str:
-    return f"{arm.system} ({arm.modality}, {arm.visual_source})"
+    disturbed = "" if arm.video_condition == CLEAN_VIDEO else f", {arm.video_condition}"
+    room = "" if arm.reverberation == DRY else f", room {arm.reverberation}"
+    return f"{arm.system} ({arm.modality}, {arm.visual_source}{disturbed}{room})"
 
 
 def _coverage(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
@@ -54,7 +58,7 @@ def _coverage(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
         finding(
             "coverage",
             "error",
-            f"{row['system']} ({row['modality']}, {row['visual_source']}), "
+            f"{_name(Arm(**{one.name: row[one.name] for one in fields(Arm)}))}, "
             + ("clean" if row["snr_db"] is None else f"{row['noise_type']} {row['snr_db']:g} dB"),
             f"{row['num_expected'] - row['num_scored']} of {row['num_expected']} hypotheses are "
             "missing and count as all deletions",

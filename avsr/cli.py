@@ -428,7 +428,7 @@ def report(
     Args:
         results: results.json of a scored run.
         out: folder to write.
-        readability: readability.json of the benchmark of faces: a section of its own.
+        readability: readability.json of 'learn2talk readability': a section of its own.
         samples: samples.json: what can be heard, seen and read on the page.
     """
     from avsr.files import read_json

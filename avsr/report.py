@@ -15,9 +15,9 @@ from avsr.latex_tables import write_latex
 from avsr.plot import save_plot
 from avsr.report_samples import ReportSample, read_samples
 from avsr.report_sections.curves import curves, series_style
+from avsr.report_sections.face_readings import readings_of
 from avsr.report_sections.head import badges, headline
 from avsr.report_sections.provenance import audit, provenance
-from avsr.report_sections.readability import check_readability
 from avsr.report_sections.readability import readability as readability_section
 from avsr.report_sections.samples import samples as samples_section
 from avsr.report_sections.wer_tables import wer_tables
@@ -53,7 +53,7 @@ def write_report(
         text: title, one-paragraph lead (made from the protocol where empty), and notes beside the
             protocol's own.
         readability: of the benchmark of faces; its schema stands in
-            :mod:`avsr.report_sections.readability`. ``None``: no such section.
+            :mod:`avsr.report_sections.face_readings`. ``None``: no such section.
 
     Raises:
         ValueError: results or readability of another schema.
@@ -133,7 +133,7 @@ def _check(results: Mapping[str, Any], readability: Mapping[str, Any] | None) ->
             f"{SCHEMA!r} version {SCHEMA_VERSION}; score the hypotheses again"
         )
     if readability is not None:
-        check_readability(readability)
+        readings_of(readability)
 
 
 def _asset(name: str) -> str:

@@ -1,12 +1,4 @@
-"""Readability of faces: what a lip reader makes of them, from the face benchmark's JSON.
-
-The JSON is plain data; keys that are not named here are left alone. Rates are fractions:
-``{"schema": "learn2talk.readability", "schema_version": 1, "remarks": [text], "systems": {name:
-{"kind": "system" | "control", "rates": {"ver": {"value", "low", "high"}}, "figures": {name:
-{"value", "low", "high", "unit"} or {"value": null, "reason"}}, "confusion": {"symbols": [text],
-"counts": [[whole number]]}}}}``. The counts have a row for each symbol said and a last one for
-what was added, a column for each symbol read and a last one for what was missed.
-"""
+"""Readability of faces: what a lip reader makes of them, with controls, figures, confusions."""
 
 from __future__ import annotations
 
@@ -16,79 +8,39 @@ from html import escape
 from typing import Any
 
 from avsr.report_sections.confusion import confusion_part
+from avsr.report_sections.face_readings import RATES, Reading, readings_of
 from avsr.report_sections.html_parts import Row, section, select_chooser, table, value_cell
 from avsr.tables import percent, spread
 
-SCHEMA = "learn2talk.readability"
-SCHEMA_VERSION = 1
-RATES = {
-    "ver": "Viseme error rate %",
-    "vwer": "Viseme word error rate %",
-    "cer": "Character error rate %",
-    "wer": "Word error rate %",
-}
 KINDS = {"system": "Systems", "control": "Controls"}
 
 
-def check_readability(data: Mapping[str, Any]) -> None:
-    """Refuse what the section cannot draw.
+def readability(data: Mapping[str, Any]) -> str:
+    """Tables of rates and figures, systems above controls, and the confusion of each face.
+
+    Args:
+        data: as :mod:`avsr.report_sections.face_readings` describes it.
 
     Raises:
-        ValueError: another schema, or a confusion whose counts do not fit its symbols; the message
-            names the system.
+        ValueError: as :func:`avsr.report_sections.face_readings.readings_of`.
     """
-    found = data.get("schema"), data.get("schema_version")
-    if found != (SCHEMA, SCHEMA_VERSION):
-        raise ValueError(
-            f"readability has schema {found[0]!r} version {found[1]!r}; this program reads "
-            f"{SCHEMA!r} version {SCHEMA_VERSION}; measure the faces again"
-        )
-    systems = data.get("systems")
-    if not isinstance(systems, dict) or not all(isinstance(one, dict) for one in systems.values()):
-        raise ValueError("readability: systems is no object of systems; measure the faces again")
-    for name, system in systems.items():
-        for figures in ("rates", "figures"):
-            for key, one in (system.get(figures) or {}).items():
-                _check_figure(one, f"readability of {name}: {key}")
-        if system.get("confusion") is not None:
-            _check_confusion(system["confusion"], f"readability of {name}: confusion")
-
-
-def _check_figure(one: Any, where: str) -> None:
-    is_figure = isinstance(one, dict) and "value" in one
-    if not is_figure or not all(
-        isinstance(one.get(key), (int, float, type(None))) for key in ("value", "low", "high")
-    ):
-        raise ValueError(
-            f"{where} is {one!r}; write an object whose value, low and high are numbers or null"
-        )
-
-
-def _check_confusion(confusion: Any, where: str) -> None:
-    if not isinstance(confusion, dict) or not {"symbols", "counts"} <= confusion.keys():
-        raise ValueError(f"{where} is {confusion!r}; write an object of symbols and counts")
-    size = len(confusion["symbols"]) + 1
-    lengths = {len(row) for row in confusion["counts"]}
-    if len(confusion["counts"]) != size or lengths != {size}:
-        raise ValueError(
-            f"{where}: {size - 1} symbols ask for {size} x {size} counts, there are "
-            f"{len(confusion['counts'])} rows of {sorted(lengths)}; the last row counts what was "
-            "added, the last column what was missed"
-        )
-
-
-def readability(data: Mapping[str, Any]) -> str:
-    """Tables of rates and figures, systems above controls, and the confusion of each system."""
-    systems = data["systems"]
-    remarks = "".join(f"<li>{escape(str(one))}</li>" for one in data.get("remarks") or ())
+    readings = readings_of(data)
+    body = "".join(_reading(one) for one in readings)
+    remarks = dict.fromkeys(remark for one in readings for remark in one.remarks)
+    items = "".join(f"<li>{escape(one)}</li>" for one in remarks)
     return section(
         "readability",
         "Readability of faces",
         "<p>A lip reader reads the faces back: its errors say how much of the speech is in them. "
-        "The controls say how far the reader itself can be trusted."
-        f"</p>{_rates(systems)}{_figures(systems)}{_confusions(systems)}"
-        + (f'<ul class="plain">{remarks}</ul>' if remarks else ""),
+        "The controls say how far the reader itself can be trusted.</p>"
+        f"{body}{_figures(readings[0].systems) if readings else ''}"
+        + (f'<ul class="plain remarks">{items}</ul>' if items else ""),
     )
+
+
+def _reading(reading: Reading) -> str:
+    title = f"<h3>Read by {escape(reading.reader)}</h3>" if reading.reader else ""
+    return f"{title}{_rates(reading)}{_confusions(reading)}"
 
 
 def _by_kind(systems: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -104,24 +56,31 @@ def _keys(systems: Mapping[str, Any], part: str) -> list[str]:
     return list(dict.fromkeys(key for one in systems.values() for key in one.get(part) or {}))
 
 
-def _rates(systems: Mapping[str, Any]) -> str:
+def _rates(reading: Reading) -> str:
+    systems = reading.systems
     found = _keys(systems, "rates")
     keys = [key for key in RATES if key in found] + [key for key in found if key not in RATES]
     head = ["Lower is more readable", *(RATES.get(key, f"{key} %") for key in keys)]
     lowest = {key: _lowest(systems, key) for key in keys}
-    groups = [
-        (
-            title,
-            [
-                (name, [_rate(_found(systems[name], "rates", key), lowest[key]) for key in keys])
-                for name in names
-            ],
-        )
-        for title, names in _by_kind(systems).items()
-    ]
+    reasons: dict[str, int] = {}
+    groups = []
+    for title, names in _by_kind(systems).items():
+        rows: list[Row] = []
+        for name in names:
+            is_system = systems[name].get("kind", "system") == "system"
+            cells = [
+                _rate(
+                    _found(systems[name], "rates", key), lowest[key] if is_system else None, reasons
+                )
+                for key in keys
+            ]
+            rows.append((name, cells))
+        groups.append((title, rows))
+    region = f"Read back from the face {reading.reader}".strip()
     return (
-        table("Read back from the face", head, groups, wrap=True)
+        table("Read back from the face", head, groups, wrap=True, region=region)
         + '<p class="caption">With the interval of each. Bold: lowest of the systems.</p>'
+        + _footnotes(reasons)
     )
 
 
@@ -140,9 +99,9 @@ def _lowest(systems: Mapping[str, Any], key: str) -> float | None:
     return min(values, default=None)
 
 
-def _rate(one: Mapping[str, Any] | None, lowest: float | None) -> str:
+def _rate(one: Mapping[str, Any] | None, lowest: float | None, reasons: dict[str, int]) -> str:
     if one is None or one["value"] is None:
-        return _absent(one)
+        return _absent(one, reasons)
     value = percent(one["value"])
     shown = f"<strong>{value}</strong>" if one["value"] == lowest else value
     limits = ""
@@ -151,9 +110,19 @@ def _rate(one: Mapping[str, Any] | None, lowest: float | None) -> str:
     return value_cell(shown, limits)
 
 
-def _absent(one: Mapping[str, Any] | None) -> str:
-    reason = escape(str((one or {}).get("reason") or ""))
-    return f'\u2013<small class="reason">{reason}</small>' if reason else "\u2013"
+def _absent(one: Mapping[str, Any] | None, reasons: dict[str, int]) -> str:
+    """A dash; where there is a reason, with the number of its footnote, which is kept."""
+    reason = str((one or {}).get("reason") or "")
+    if not reason:
+        return "\u2013"
+    return f"\u2013<sup>{reasons.setdefault(reason, len(reasons) + 1)}</sup>"
+
+
+def _footnotes(reasons: Mapping[str, int]) -> str:
+    items = "".join(
+        f"<li><sup>{number}</sup> {escape(reason)}</li>" for reason, number in reasons.items()
+    )
+    return f'<ul class="footnotes">{items}</ul>' if items else ""
 
 
 def _figures(systems: Mapping[str, Any]) -> str:
@@ -162,21 +131,28 @@ def _figures(systems: Mapping[str, Any]) -> str:
     if not keys:
         return ""
     names = [name for group in _by_kind(systems).values() for name in group]
+    reasons: dict[str, int] = {}
     rows: list[Row] = []
     for key in keys:
         found = [_found(systems[name], "figures", key) for name in names]
-        units = dict.fromkeys(str(one["unit"]) for one in found if one and one.get("unit"))
-        label = key.replace("_", " ")
-        for unit in units:
-            label = label.removesuffix(f" {unit}")
-        label += f", {' or '.join(units)}" if units else ""
-        rows.append((label, [_figure(one) for one in found]))
-    return table("Other figures", ["Figure", *names], [("", rows)], wrap=True)
+        rows.append((_figure_name(key, found), [_figure(one, reasons) for one in found]))
+    head = ["Figure", *names]
+    return table("Other figures", head, [("", rows)], wrap=True) + _footnotes(reasons)
 
 
-def _figure(one: Mapping[str, Any] | None) -> str:
+def _figure_name(key: str, found: Sequence[Mapping[str, Any] | None]) -> str:
+    """The name in words and its unit, which many names already end with."""
+    named = (str(one.get("unit") or "1") for one in found if one)
+    units = [unit for unit in dict.fromkeys(named) if unit != "1"]  # "1": it has none
+    label = key.replace("_", " ")
+    for unit in units:
+        label = label.removesuffix(f" {unit.replace('^', '')}")
+    return f"{label}, {' or '.join(units)}" if units else label
+
+
+def _figure(one: Mapping[str, Any] | None, reasons: dict[str, int]) -> str:
     if one is None or one["value"] is None:
-        return _absent(one)
+        return _absent(one, reasons)
     size = max(abs(number) for number in _numbers(one))
     digits = min(9, max(0, 2 - math.floor(math.log10(size)))) if size else 0  # three that count
     limits = {"low": one.get("low"), "high": one.get("high")}
@@ -189,16 +165,16 @@ def _numbers(one: Mapping[str, Any]) -> Iterable[float]:
     return (float(one[key]) for key in ("value", "low", "high") if one.get(key) is not None)
 
 
-def _confusions(systems: Mapping[str, Any]) -> str:
+def _confusions(reading: Reading) -> str:
+    systems = reading.systems
     names: Sequence[str] = [name for group in _by_kind(systems).values() for name in group]
-    with_one = [name for name in names if systems[name].get("confusion")]
-    without = [name for name in names if name not in with_one]
-    parts = ""
-    if with_one:
-        parts = select_chooser(
-            "Face of",
-            [(name, confusion_part(name, systems[name]["confusion"])) for name in with_one],
-        )
+    maps = [
+        (name, confusion_part(name, systems[name]["confusion"]))
+        for name in names
+        if systems[name].get("confusion")
+    ]
+    without = [name for name in names if not systems[name].get("confusion")]
+    parts = select_chooser("Face of", maps) if maps else ""
     if without:
         named = escape(", ".join(without))
         parts += f'<p class="caption">No confusion was counted for: {named}.</p>'

@@ -372,3 +372,17 @@ def test_rows_from_before_the_conditions_were_clean_and_dry():
     row = clean_rows()[0].to_row()
     del row["video_condition"], row["reverberation"]
     assert Hypothesis.from_row(row) == clean_rows()[0]
+
+
+def test_the_audit_tells_a_disturbed_arm_from_its_undisturbed_one(tmp_path):
+    rows = [
+        replace(one, modality="audio_visual", visual_source="mouth_crops", **disturbance)
+        for disturbance in ({}, {"video_condition": "occluded", "reverberation": "big"})
+        for one in clean_rows()
+    ]
+    protocol = replace(
+        PROTOCOL, video_conditions=("clean", "occluded"), reverberations=("none", "big")
+    )
+    findings = run(tmp_path, rows[:-1], protocol)["audit"]["findings"]
+    (where,) = [one["where"] for one in findings if one["check"] == "coverage"]
+    assert where == "tiny (audio_visual, mouth_crops, occluded, room big), clean"

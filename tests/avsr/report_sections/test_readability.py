@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from avsr.report_sections.confusion import confusion_part
-from avsr.report_sections.readability import check_readability, readability
+from avsr.report_sections.face_readings import RATES, readings_of
+from avsr.report_sections.readability import readability
 from tests.avsr.made_up_report import made_up_readability
 from tests.avsr.report_sections.test_wer_tables import tables_of
 
@@ -34,13 +35,16 @@ def test_systems_stand_above_controls_and_none_is_missing() -> None:
     assert rates.rows["Systems", "student"][0] == "21.0|18.0\u201325.0"
     assert figures.head[1:] == list(data["systems"])
     assert figures.rows["", "offset, ms"][0] == "\u221212.5|[\u221220.0, 0.0]"
-    assert figures.rows["", "offset, ms"][-1] == "\u2013|no peak within 15 frames"
+    assert figures.rows["", "offset, ms"][-1] == "\u2013|1"
+    assert "<li><sup>1</sup> no peak within 15 frames</li>" in readability(data)
     assert figures.rows["", "lip vertex error, mm"][0].startswith("0.84|")
 
 
 def test_the_best_system_is_bold_and_no_control() -> None:
-    page = readability(made_up_readability())
-    assert "<strong>21.0</strong>" in page and "<strong>18.0</strong>" not in page
+    data = made_up_readability()
+    data["systems"]["mean face"]["rates"]["ver"]["value"] = 0.21  # as low as the best system
+    page = readability(data)
+    assert page.count("<strong>21.0</strong>") == 1 and "<strong>18.0</strong>" not in page
 
 
 def test_every_face_with_counts_can_be_chosen_and_the_others_are_named() -> None:
@@ -57,11 +61,12 @@ def test_other_keys_other_kinds_and_other_rates_are_shown_not_refused() -> None:
     data["systems"]["truth"]["rates"]["per"] = {"value": 0.5, "low": None, "high": None}
     data["systems"]["student"]["rates"]["ver"] = {"value": None, "reason": "no film"}
     data["systems"]["bare"] = {"kind": "system"}
-    check_readability(data)
+    readings_of(data)
     rates, _ = tables_of(readability(data))
     assert rates.rows["oracle", "truth"][-1] == "50.0" and rates.head[-1] == "per %"
     assert rates.rows["Systems", "bare"] == ["\u2013"] * 4
-    assert rates.rows["Systems", "student"][0] == "\u2013|no film"
+    assert rates.rows["Systems", "student"][0] == "\u2013|1"
+    assert "no film" in readability(data)
 
 
 def map_of(page: str) -> tuple[ElementTree.Element, dict[str, Any]]:
@@ -114,4 +119,61 @@ def test_a_share_of_all_but_one_is_not_told_as_all() -> None:
 )
 def test_what_cannot_be_drawn_is_refused(change: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
-        check_readability({**made_up_readability(), **change})
+        readings_of({**made_up_readability(), **change})
+
+
+def benchmark_report() -> dict[str, Any]:
+    """The shape of `learn2talk readability`: two readers, a film, the truth and two controls."""
+    faces = ["truth", "mine", "mine@film", "still_face"]
+    rate = {"value": 0.5, "low": 0.4, "high": 0.6, "unit": "1"}
+    counts = [[5, 1, 2], [0, 7, 0], [3, 0, 0]]
+    labels = {"row_labels": ["p", "f", "inserted"], "column_labels": ["p", "f", "deleted"]}
+    ranking = {"ver": {"ranks_controls": False, "words": "Does not rank the controls: <b>."}}
+    reading = {
+        "systems": {
+            face: {**dict.fromkeys(RATES, rate), "spectre": {"ver": 0.1}} for face in faces
+        },
+        "confusion": {face: {**labels, "counts": counts} for face in faces},
+        "ranking": ranking,
+    }
+    moving = {"lse_d": {**rate, "utterances": 6}}
+    return {
+        "schema": "learn2talk.face_readability",
+        "schema_version": 1,
+        "utterances": 6,
+        "speakers": 1,
+        "clustered_by": "utterance",
+        "left_out": [{"utterance_id": "u9"}],
+        "controls_note": "controls are made from the truth",
+        "faces": faces,
+        "systems": {"truth": {"kind": "motion"}, "mine": {"kind": "film"}},
+        "lip_readers": {"ours": {"sha256": "ab"}, "theirs": {"sha256": "cd"}},
+        "readings": {"ours": reading, "theirs": reading},
+        "motion": {
+            "systems": {face: moving for face in faces if face != "mine@film"},
+            "ranking": {"lse_d": {"words": "Ranks the controls."}},
+        },
+    }
+
+
+def test_the_report_of_the_face_benchmark_is_read_as_it_is() -> None:
+    page = readability(benchmark_report())
+    ours, theirs, figures = tables_of(page)
+    groups = [("Systems", "mine"), ("Systems", "mine@film")]
+    groups += [("Controls", "truth"), ("Controls", "still_face")]
+    assert list(ours.rows) == list(theirs.rows) == groups
+    assert "<h3>Read by ours</h3>" in page and "<h3>Read by theirs</h3>" in page
+    assert figures.head[1:] == ["mine", "mine@film", "truth", "still_face"]
+    assert figures.rows["", "lse d"][:2] == ["0.500|[0.400, 0.600]", "\u2013"]
+    assert page.count('class="heat"') == 8
+    said = ("ver: Does not rank the controls: &lt;b&gt;.", "lse d: Ranks the controls.")
+    said += ("1 utterances left out", "6 utterances, 1 speakers", "SHA-256 cd")
+    assert all(page.count(one) == 1 for one in said)
+
+
+@pytest.mark.parametrize("part", ["readings", "motion", "faces", "lip_readers"])
+def test_a_benchmark_report_with_a_part_missing_is_refused(part: str) -> None:
+    data = benchmark_report()
+    del data[part]
+    with pytest.raises(ValueError, match=f"missing or odd.*{part}"):
+        readings_of(data)
