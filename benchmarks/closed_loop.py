@@ -7,8 +7,8 @@
     augmentation  lip readers trained with n % generated faces, tested on real ones: what
                   `learn2talk augmentation-study` does
 
-Writes ``benchmarks/results/closed_loop.{json,md}`` and ``augmentation_study.{json,md}``; the page of
-the first stays in the work folder, and ``--page docs/grid_report.html`` keeps a copy.
+Writes ``benchmarks/results/closed_loop.{json,md}`` and ``augmentation_study.{json,md}``; the page
+of the first stays in the work folder, and ``--page docs/grid_report.html`` keeps a copy.
 """
 
 from __future__ import annotations
