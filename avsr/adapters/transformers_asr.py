@@ -46,10 +46,12 @@ def load_transformers(model: Path) -> Adapter:
             "give another checkpoint"
         )
     read = _reader(model, kind, network, extractor, tokenizer)
+    # Skipping CTC's blank before repeated letters are merged would make "helo" of "hello".
+    skip = kind == "seq2seq"
 
     @torch.no_grad()
     def transcribe(waveforms: Sequence[np.ndarray]) -> list[str]:
-        return [tokenizer.decode(read(one), skip_special_tokens=True) for one in waveforms]
+        return [tokenizer.decode(read(one), skip_special_tokens=skip) for one in waveforms]
 
     import transformers
 
@@ -129,7 +131,9 @@ def _reader(
         return extractor(waveform, sampling_rate=SAMPLE_RATE_HZ, return_tensors="pt", **how)
 
     def best_path(waveform: np.ndarray) -> Any:
-        return network(**inputs_of(waveform)).logits[0].argmax(-1)
+        ids = network(**inputs_of(waveform)).logits[0].argmax(-1)
+        ids[torch.isin(ids, torch.tensor(tokenizer.all_special_ids))] = tokenizer.pad_token_id
+        return ids
 
     def generated(waveform: np.ndarray) -> Any:
         return network.generate(**inputs_of(waveform), do_sample=False)[0]
