@@ -130,9 +130,13 @@ def _reader(
     def inputs_of(waveform: np.ndarray, **how: Any) -> Any:
         return extractor(waveform, sampling_rate=SAMPLE_RATE_HZ, return_tensors="pt", **how)
 
+    # Not all_special_ids: the mark between words may be among them.
+    marks = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id)
+    unwritten = torch.tensor([mark for mark in marks if mark is not None])
+
     def best_path(waveform: np.ndarray) -> Any:
         ids = network(**inputs_of(waveform)).logits[0].argmax(-1)
-        ids[torch.isin(ids, torch.tensor(tokenizer.all_special_ids))] = tokenizer.pad_token_id
+        ids[torch.isin(ids, unwritten)] = tokenizer.pad_token_id
         return ids
 
     def generated(waveform: np.ndarray) -> Any:
