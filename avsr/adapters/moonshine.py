@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,33 +14,32 @@ from avsr.units import SAMPLE_RATE_HZ
 from avsr.weights import one_line
 
 MODEL = "tiny-en"  # the one that its wheel carries; others would be downloaded
+MIN_SAMPLES = 1600  # its network fails on less than about 1100
 
 
 def load_moonshine() -> Adapter:
-    """As the package is delivered: its voice activity detector cuts the sound into lines.
+    """The whole sound at once, without the package's voice activity detector.
 
-    Where the detector hears no voice, as in loud noise, the text is empty. The detector remembers
-    the sounds before (of 10 GRID clips in another order 3 had another text), so the model is loaded
-    anew for each sound, in 0.3 s.
+    With the detector the text depends on chance: it cuts the same sound at other places in another
+    order of sounds, and even in a network loaded anew. A sound under 0.1 s has no text.
 
     Raises:
         ValueError: the package, or the model in it, is not there.
     """
-    load, folder = _loader()
-    load().close()  # what is wrong is said now
+    transcriber, folder = _transcriber()
 
     def transcribe(waveforms: Sequence[np.ndarray]) -> list[str]:
-        return [_text(load, waveform) for waveform in waveforms]
+        return [_text(transcriber, waveform) for waveform in waveforms]
 
     facts = {
         "moonshine-voice": version("moonshine-voice"),
-        "decoding": "without streaming, voice activity detection and limits as delivered",
+        "decoding": "whole sound, vad_threshold 0, other options as delivered; none under 0.1 s",
         **hashes_of({one.name: one for one in folder.iterdir() if one.is_file()}),
     }
     return Adapter(f"moonshine-{MODEL}", transcribe, facts)
 
 
-def _loader() -> tuple[Callable[[], Any], Path]:
+def _transcriber() -> tuple[Any, Path]:
     try:
         from moonshine_voice import ModelArch, MoonshineError, get_model_path
         from moonshine_voice.transcriber import Transcriber
@@ -50,24 +49,22 @@ def _loader() -> tuple[Callable[[], Any], Path]:
             "pip install 'avsr-learn2talk[recognisers]'"
         ) from error
     folder = Path(get_model_path(MODEL))
-
-    def load() -> Any:
-        try:
-            options = {"return_audio_data": "false"}  # the samples again, as a list of floats
-            return Transcriber(folder, ModelArch.TINY, options=options)
-        except MoonshineError as error:
-            raise ValueError(
-                f"{folder}: Moonshine cannot load its model ({one_line(error)}); install the "
-                "package again"
-            ) from error
-
-    return load, folder
+    # Without the second option it returns the samples again, as a list of Python floats.
+    options = {"vad_threshold": "0", "return_audio_data": "false"}
+    try:
+        return Transcriber(folder, ModelArch.TINY, options=options), folder
+    except MoonshineError as error:
+        raise ValueError(
+            f"{folder}: Moonshine cannot load its model ({one_line(error)}); install the package "
+            "again"
+        ) from error
 
 
-def _text(load: Callable[[], Any], waveform: np.ndarray) -> str:
+def _text(transcriber: Any, waveform: np.ndarray) -> str:
+    if len(waveform) < MIN_SAMPLES:
+        return ""
     peak = float(np.abs(waveform).max())
     if peak > 1:  # it takes [-1, 1]
         waveform = waveform / peak
-    with load() as transcriber:
-        found = transcriber.transcribe_without_streaming(waveform.tolist(), SAMPLE_RATE_HZ)
+    found = transcriber.transcribe_without_streaming(waveform.tolist(), SAMPLE_RATE_HZ)
     return " ".join(line.text for line in found.lines)

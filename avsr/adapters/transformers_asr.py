@@ -46,10 +46,12 @@ def load_transformers(model: Path) -> Adapter:
             "give another checkpoint"
         )
     read = _reader(model, kind, network, extractor, tokenizer)
+    # Skipping CTC's blank before repeated letters are merged would make "helo" of "hello".
+    skip = kind == "seq2seq"
 
     @torch.no_grad()
     def transcribe(waveforms: Sequence[np.ndarray]) -> list[str]:
-        return [tokenizer.decode(read(one), skip_special_tokens=True) for one in waveforms]
+        return [tokenizer.decode(read(one), skip_special_tokens=skip) for one in waveforms]
 
     import transformers
 
@@ -128,8 +130,14 @@ def _reader(
     def inputs_of(waveform: np.ndarray, **how: Any) -> Any:
         return extractor(waveform, sampling_rate=SAMPLE_RATE_HZ, return_tensors="pt", **how)
 
+    # Not all_special_ids: the mark between words may be among them.
+    marks = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id)
+    unwritten = torch.tensor([mark for mark in marks if mark is not None])
+
     def best_path(waveform: np.ndarray) -> Any:
-        return network(**inputs_of(waveform)).logits[0].argmax(-1)
+        ids = network(**inputs_of(waveform)).logits[0].argmax(-1)
+        ids[torch.isin(ids, unwritten)] = tokenizer.pad_token_id
+        return ids
 
     def generated(waveform: np.ndarray) -> Any:
         return network.generate(**inputs_of(waveform), do_sample=False)[0]

@@ -22,8 +22,8 @@ from avsr.sound_lists import Sound, list_sounds
 # Says how many samples each sound has, and notes in a file that it was asked.
 PROGRAM = """
 import sys, wave
-listed, out, log = open(sys.argv[1]), open(sys.argv[2], "w"), open(sys.argv[0] + ".log", "a")
-with listed, out, log:
+with open(sys.argv[1]) as listed, open(sys.argv[2], "w") as out:
+    log = open(sys.argv[0] + ".log", "a")
     for line in listed:
         name, path = line.rstrip().split("\\t")
         frames = wave.open(path).getnframes()

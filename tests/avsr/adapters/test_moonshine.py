@@ -13,11 +13,12 @@ from avsr.files import read_audio
 pytest.importorskip("moonshine_voice")
 
 
-def test_sounds_without_a_voice_give_no_text() -> None:
+def test_short_sounds_and_noise_do_not_fail() -> None:
     adapter = load_adapter("moonshine")
     rng = np.random.default_rng(0)
-    sounds = [rng.standard_normal(size).astype(np.float32) for size in (640, 16000, 0)]
-    assert adapter.transcribe(sounds) == ["", "", ""]
+    sounds = [rng.standard_normal(size).astype(np.float32) for size in (640, 1599, 0, 1600, 16000)]
+    texts = adapter.transcribe(sounds)
+    assert texts[:3] == ["", "", ""] and len(texts) == 5
     assert adapter.name == "moonshine-tiny-en"
     assert {"sha256 encoder_model.ort", "sha256 decoder_model_merged.ort"} <= set(adapter.facts)
 
@@ -30,7 +31,8 @@ def test_grid_in_any_order_and_level(avsr_data: Path) -> None:
     adapter = load_adapter("moonshine")
     texts = adapter.transcribe(speech)
     assert all(text and "\n" not in text for text in texts) and texts[0] != texts[1]
-    assert adapter.transcribe(speech[::-1]) == texts[::-1]
+    for _ in range(3):
+        assert adapter.transcribe(speech[::-1]) == texts[::-1]
     at_full_scale = [one / np.abs(one).max() for one in speech]
     assert adapter.transcribe([8 * one for one in at_full_scale]) == adapter.transcribe(
         at_full_scale
