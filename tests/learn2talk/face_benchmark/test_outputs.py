@@ -12,8 +12,9 @@ import pytest
 from avsr.files import read_json, read_jsonl
 from learn2talk.face_benchmark.figures import reading_figures
 from learn2talk.face_benchmark.outputs import SCHEMA, csv_rows, page, tex, tex_rows
+from learn2talk.face_benchmark.run import FaceBenchmark, benchmark_faces
 from learn2talk.metrics import draw_clusters
-from tests.learn2talk.face_benchmark.conftest import Benchmark
+from tests.learn2talk.face_benchmark.conftest import by_construction
 from tests.learn2talk.face_benchmark.talkers import READER_SHA256, World
 
 FILES = {
@@ -22,10 +23,24 @@ FILES = {
 }
 
 
-@pytest.fixture
-def made(benchmark: Benchmark, shared_world: World, tmp_path: Path) -> tuple[Path, dict[str, Any]]:
-    report = benchmark(shared_world, truth=shared_world.truth, bundled_judge=False)
-    return tmp_path / "out", report
+@pytest.fixture(scope="module")
+def made(
+    shared_world: World, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, Any]]:
+    """One report for all tests of this file."""
+    folder = tmp_path_factory.mktemp("outputs")
+    with pytest.MonkeyPatch.context() as patch:
+        by_construction(patch, folder / "networks")
+        asked = FaceBenchmark(
+            audio=shared_world.audio,
+            text=shared_world.text,
+            out=folder / "out",
+            motions=(shared_world.mine,),
+            truth=shared_world.truth,
+            bundled_judge=False,
+        )
+        report = benchmark_faces(asked, say=lambda line: None)
+    return folder / "out", report
 
 
 def test_every_file_is_there(made: tuple[Path, dict[str, Any]]) -> None:
