@@ -82,10 +82,14 @@ class ClosedLoopBenchmark:
 
 @dataclass(frozen=True)
 class GeneratedFaces:
-    """Lips from students, for :func:`avsr.noisy_test_decoding.decode_with_video`; picklable."""
+    """Lips from students, for :func:`avsr.noisy_test_decoding.decode_with_video`; picklable.
+
+    ``needs_other``: the mismatched source is asked for, which takes two different sentences.
+    """
 
     student: Path
     robust_student: Path
+    needs_other: bool = True
 
     def __call__(self, rows: Any, templates: FaceTemplates) -> VisualInputs:
         """Where each generated source comes from."""
@@ -94,7 +98,7 @@ class GeneratedFaces:
             generate=lambda sounds: generate_lips(plain, sounds),
             generate_from_noisy=lambda sounds: generate_lips(robust, sounds),
             still_lips=still_faces(rows, templates).still_lips,
-            other_audio=another_audio(rows),
+            other_audio=another_audio(rows) if self.needs_other else None,
         )
 
 
@@ -118,7 +122,7 @@ def run_closed_loop(asked: ClosedLoopBenchmark) -> dict[str, Path]:
         test,
         systems,
         decoded,
-        make_inputs=GeneratedFaces(student, robust),
+        make_inputs=GeneratedFaces(student, robust, "generated_from_other" in asked.visual_sources),
         made_by={
             "student": sha256_file(student / "student.safetensors"),
             "robust_student": sha256_file(robust / "student.safetensors"),

@@ -22,6 +22,8 @@ from learn2talk.face_benchmark.run import FaceBenchmark
 from learn2talk.models.student import StudentConfig
 from learn2talk.training import StudentTrainConfig, train_student
 
+# The tiny corpus has one sentence: nothing can be mismatched.
+SOURCES = tuple(name for name in VISUAL_SOURCES if name != "generated_from_other")
 FEW = TrainConfig(max_updates=2, warmup_updates=1, validate_every=2, max_frames=200)
 
 
@@ -56,6 +58,7 @@ def asked(place: Path, out: Path, **changes: Any) -> ClosedLoopBenchmark:
         audio_recognizer=place / "best.safetensors",
         student=place / "student",
         out=out,
+        visual_sources=SOURCES,
         samples=1,
         resamples=50,
         notes=("a note",),
@@ -71,7 +74,7 @@ def test_every_source_is_decoded_in_every_condition_and_shown(place: Path, tmp_p
     written = run_closed_loop(asked(place, tmp_path))
     results = read_json(tmp_path / "results.json")
     sources = {row["visual_source"] for row in results["rows"]}
-    assert sources == {"none", *VISUAL_SOURCES}
+    assert sources == {"none", *SOURCES}
     assert {row["reverberation"] for row in results["rows"]} == {"none", "rt60_0.3"}
     assert {one["kind"] for one in results["comparisons"]} >= {
         "audio_visual_vs_audio",
