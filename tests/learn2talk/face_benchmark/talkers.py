@@ -28,7 +28,6 @@ from learn2talk.schema import Motion
 
 WORDS = {"bin": 0.25, "lay": 0.5, "set": 0.75, "now": 1.0}  # share of the widest opening
 FRAMES = 10  # of a word
-UTTERANCES = 6
 READER_SHA256, JUDGE_SHA256 = "a" * 64, "b" * 64
 REFERENCES = (  # no word is where it is in the next utterance
     "bin lay set now bin set",
@@ -152,13 +151,13 @@ class World:
         return self.root / "mine"
 
 
-def make_world(root: Path, speakers: int = 1) -> World:
+def make_world(root: Path, count: int = len(REFERENCES)) -> World:
     """Sounds, texts, phone times, the truth, and a system that mumbles: half as wide open."""
     world = World(root)
     lines = ["utterance_id\ttext\tspeaker_id"]
     for folder in (world.audio, world.truth, world.phones, world.mine):
         folder.mkdir(parents=True)
-    for seed, text in enumerate(REFERENCES):
+    for seed, text in enumerate(REFERENCES[:count]):
         name = f"u{seed}"
         motion = spoken(text, seed)
         rest = motion.template.vertices
@@ -166,7 +165,7 @@ def make_world(root: Path, speakers: int = 1) -> World:
         mumbled = Motion(rest + 0.5 * (motion.vertices - rest), 25.0, motion.template)
         save_motion(world.mine / f"{name}.npz", mumbled, {"made_by": "a test"})
         write_wav(world.audio / f"{name}.wav", sound(text, seed))
-        lines.append(f"{name}\t{text.upper()}\ts{seed % speakers}")
+        lines.append(f"{name}\t{text.upper()}\ts0")
         (world.phones / f"{name}.tsv").write_text(
             "phone\tstart_s\tend_s\nm\t0.0\t0.2\nɪ\t0.2\t2.2\np\t2.2\t2.4\n", encoding="utf-8"
         )
