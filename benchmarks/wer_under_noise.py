@@ -84,7 +84,7 @@ class Settings:
     """Folder of the published files."""
     processes: int = 0
     """That share the work; 0: one a core."""
-    limit: int = 60
+    limit: int = 30
     """Utterances of speechocean762's test, drawn by a hash of their ids."""
     systems: tuple[str, ...] = ("ours", "whisper", "moonshine", "pocketsphinx")
     """Recognisers of the parts systems and accented."""
