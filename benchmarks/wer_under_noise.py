@@ -388,7 +388,11 @@ def utterances(measured: Measured) -> list[list[str]]:
 
 
 def published(results: Mapping[str, Any], measured: Measured, speech_s: float) -> dict[str, Any]:
-    """Results without this machine's folders, lists of voices cut short, with the cost."""
+    """Results without this machine's folders, lists of voices cut short, with the cost.
+
+    Rows of single seeds are left out: what they hold can be counted from ``errors``.
+    """
+    rows = [row for row in results["rows"] if row["scope"] == "pooled"]
     protocol = dict(results["protocol"])
     protocol["test_noises"] = {
         name: list(files) if len(files) <= MAX_SHARED_FILES else [f"{len(files)} files"]
@@ -406,7 +410,7 @@ def published(results: Mapping[str, Any], measured: Measured, speech_s: float) -
             if name.startswith("decode")
         },
     }
-    found: dict[str, Any] = scrubbed({**results, "protocol": protocol, "cost": cost})
+    found: dict[str, Any] = scrubbed({**results, "rows": rows, "protocol": protocol, "cost": cost})
     return found
 
 
