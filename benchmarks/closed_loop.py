@@ -164,7 +164,7 @@ def study_page(study: Mapping[str, Any]) -> str:
         share = percent(study["arms"][one["arm"]]["generated_share"], 0)
         lines.append(
             f"| {share} % generated minus {what} | {spread(one, 100, signed=True)} "
-            f"| {one['p_value']:.3f} |"
+            f"| {'< 0.001' if one['p_value'] < 0.001 else format(one['p_value'], '.3f')} |"
         )
     lines += ["", "Brackets: 95 % bootstrap intervals over utterances; differences are paired."]
     return "\n".join(lines) + "\n"
