@@ -84,7 +84,7 @@ class Settings:
     """Folder of the published files."""
     processes: int = 0
     """That share the work; 0: one a core."""
-    limit: int = 30
+    limit: int = 20
     """Utterances of speechocean762's test, drawn by a hash of their ids."""
     systems: tuple[str, ...] = ("ours", "whisper", "moonshine", "pocketsphinx")
     """Recognisers of the parts systems and accented."""
@@ -217,7 +217,7 @@ def accented(settings: Settings) -> None:
             name="speechocean762 (adults)",
             split="",
             noise_types=("babble_4",),
-            snrs_db=(5.0,),
+            snrs_db=(0.0, 10.0),
             limit=settings.limit,
         ),
     )

@@ -59,11 +59,11 @@ def test_a_part_is_built_decoded_scored_and_published(avsr_data: Path, tmp_path,
     assert str(avsr_data) not in str(document) and str(tmp_path) not in str(document)
     text = (tmp_path / "out" / "wer_under_noise_accented.md").read_text()
     assert text == page(document, "accented")
-    assert "Mixture manifest `" in text and "8 mixtures" in text
+    assert "Mixture manifest `" in text and "14 mixtures" in text
     again = list(read_jsonl(tmp_path / "work" / "accented" / "hypotheses.jsonl"))
     accented(settings)  # nothing is decoded twice
     assert list(read_jsonl(tmp_path / "work" / "accented" / "hypotheses.jsonl")) == again
     path = tmp_path / "copy.jsonl"
     write_jsonl(path, again)
     write_json(tmp_path / "copy.json", document)
-    assert len(again) == 8
+    assert len(again) == 14
