@@ -81,12 +81,14 @@ def plain_example(
         else:
             lips_valid = np.ones(len(lips), dtype=bool)
     crops, crops_valid = None, valid
-    disturbed = disturbance(video_condition, row["num_frames"], row["utterance_id"])
     if "crops" in streams:
         crops = middle_crop(decode_array(row["mouth_crops"]))
-        crops, crops_valid = disturbed.apply(crops, valid)
-    if "lips" in streams and lips is not None:
-        lips, lips_valid = disturbed.apply(lips, lips_valid)
+    if video_condition != CLEAN_VIDEO:
+        disturbed = disturbance(video_condition, row["num_frames"], row["utterance_id"])
+        if crops is not None:
+            crops, crops_valid = disturbed.apply(crops, valid)
+        if "lips" in streams and lips is not None:
+            lips, lips_valid = disturbed.apply(lips, lips_valid)
     return Example(
         utterance_id=row["utterance_id"],
         num_frames=row["num_frames"],
