@@ -163,10 +163,8 @@ def decode_split(
             continue
         if name not in of_utterance:
             raise ValueError(f"utterance {name} is not in the mixture manifest; build it again")
-        sounds = [
-            render_mixture(mixture, decode_array(row["audio"]), bank, rooms)
-            for mixture in of_utterance[name]
-        ]
+        speech = decode_array(row["audio"])
+        sounds = [render_mixture(one, speech, bank, rooms) for one in of_utterance[name]]
         decoder = _UtteranceDecoder(
             row, of_utterance[name], sounds, inputs, decoding, video_conditions
         )

@@ -23,7 +23,14 @@ from avsr.data.mixtures import (
     read_manifest,
     write_manifest,
 )
-from avsr.data.noise_bank import COMPUTED_TYPES, NoiseBank, NoiseConfig, NoiseSplit, TalkerFile
+from avsr.data.noise_bank import (
+    COMPUTED_TYPES,
+    NoiseBank,
+    NoiseConfig,
+    NoiseSplit,
+    TalkerFile,
+    talkers_in,
+)
 from avsr.data.noise_folders import (
     FoundNoise,
     check_apart_from_training,
@@ -279,7 +286,7 @@ class _Build:
         rows = build_mixture_manifest(
             ((name, sounds.waveform(name)) for name in names),
             bank_of(_noise_of(facts), "test", facts["faults"]),
-            noise_types=facts["noise"]["types"] or ["white"],
+            noise_types=facts["noise"]["types"],
             snrs_db=(*facts["snrs_db"], *([None] if facts["clean"] else [])),
             seeds=facts["seeds"],
             level=facts["level"],
@@ -329,7 +336,7 @@ def _types(
     if not types and preset is not None:
         # A preset's noise that the user does not have is left out and said.
         types = tuple(
-            kind for kind in preset.noises if kind in known or (spoken and kind not in known)
+            kind for kind in preset.noises if kind in known or (spoken and talkers_in(kind))
         )
     if not types:
         lacks = "" if spoken else " (babble_N and one_talker need --talkers or MUSAN)"

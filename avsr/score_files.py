@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -83,8 +83,15 @@ def gather(
     for one in files:
         if _is_ours(one.path):
             own = [Hypothesis.from_row(row) for row in read_jsonl(one.path)]
-            rows += [row.to_row() for row in own]
             systems = sorted({row.system for row in own})
+            if one.name and len(systems) > 1:
+                raise ScoringError(
+                    f"{one.path}: holds {', '.join(systems)}, which cannot all be called "
+                    f"{one.name}; leave the name away"
+                )
+            if one.name:
+                own, systems = [replace(row, system=one.name) for row in own], [one.name]
+            rows += [row.to_row() for row in own]
             notes.append(f"{one.path}: {len(own)} hypotheses of {', '.join(systems)}")
             continue
         written = read_hypothesis_file(one.path, encoding=encoding, order=names)
