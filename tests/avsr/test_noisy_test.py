@@ -229,6 +229,9 @@ def test_a_preset_says_what_of_its_noise_is_not_there(place, tmp_path):
     # Two talkers of ours cannot make babble of 30: the preset asks for it all the same.
     with pytest.raises(ValueError, match="babble_30 needs 30 recordings"):
         build(settings(place, **options), tmp_path / "a")
+    # Music that no folder holds is never asked of the talkers.
+    with pytest.raises(ValueError, match="no noise type chosen"):
+        build(settings(place, **(options | {"preset": "auto_avsr"})), tmp_path / "n")
     chosen = options | {"noise_types": ("one_talker",)}
     test = build(settings(place, **chosen), tmp_path / "b")
     assert test.facts["preset_left_out"] == ["babble_30", "musan_music", "musan_noise"]
@@ -442,6 +445,14 @@ def test_any_command_hears_a_noisy_test_and_goes_on_where_it_stopped(place, tmp_
         tmp_path / "test", tmp_path / "h.jsonl", SystemTexts(tmp_path / "echo" / "hypotheses.jsonl")
     )
     assert {row["system"] for row in result["rows"]} == {"echo"}
+    heard = tmp_path / "echo" / "hypotheses.jsonl"
+    named = scored(tmp_path / "test", tmp_path / "n.jsonl", SystemTexts.parse(f"renamed={heard}"))
+    assert {row["system"] for row in named["rows"]} == {"renamed"}
+    both = tmp_path / "both.jsonl"
+    lines = heard.read_text() + (tmp_path / "n.jsonl").read_text()
+    both.write_text(lines)
+    with pytest.raises(ScoringError, match="holds echo, renamed, which cannot all be called x"):
+        gather(tmp_path / "test", [SystemTexts(both, "x")], tmp_path / "x.jsonl")
     with pytest.raises(ValueError, match="come from another"):
         decode_by_ear(test, replace(choice, name="other"), tmp_path / "echo")
 
