@@ -37,6 +37,6 @@ def draw_reference(splats: ProjectedSplats, width: int, height: int) -> tuple[Te
     behind = (1 - alpha).cumprod(dim=0)
     drawn = behind > MIN_TRANSMITTANCE
     alpha = torch.where(drawn, alpha, 0)
-    through = torch.cat([torch.ones_like(dx[:1] + dy[:1]), (1 - alpha).cumprod(dim=0)])
+    through = torch.cat([centres.new_ones(1, height, width), (1 - alpha).cumprod(dim=0)])
     colour = torch.einsum("nhw,nc->hwc", alpha * through[:-1], splats.colours[order])
     return colour, through[-1]

@@ -337,9 +337,7 @@ def draw_tiles_backward(
 
 
 @njit(cache=True, nogil=True)
-def sum_pairs(
-    splat_of_pair: np.ndarray, pair_gradients: np.ndarray, gradients: np.ndarray
-) -> None:
+def sum_pairs(splat_of_pair: np.ndarray, pair_gradients: np.ndarray, gradients: np.ndarray) -> None:
     """Add up the gradients of each splat's pairs, always in the same order.
 
     Args:

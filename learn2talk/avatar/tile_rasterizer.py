@@ -141,9 +141,7 @@ def _cut(packed: NDArray[Any], extents: NDArray[Any], height: int, width: int) -
     return _Tiles(packed, extents, starts, splat_of_pair)
 
 
-def _over_tiles(
-    draw: Callable[[int, int], None], starts: NDArray[np.int64], threads: int
-) -> None:
+def _over_tiles(draw: Callable[[int, int], None], starts: NDArray[np.int64], threads: int) -> None:
     """Call ``draw`` on ranges of tiles with about equally many pairs, on so many threads."""
     tiles = len(starts) - 1
     threads = min(threads, tiles)
