@@ -103,8 +103,8 @@ def motion_of_flame(
 ) -> Motion:
     """The moving head of the parameters in mm; its template is the same head at rest.
 
-    The turn and the translation of the whole head are the motion's head pose
-    (`learn2talk.head_pose.without_head_pose` takes them off); the neck's is part of the movement.
+    The turn and the translation of the whole head are the motion's head pose, none where both are
+    zero (`learn2talk.head_pose.without_head_pose` takes it off); the neck's turn is movement.
 
     Args:
         model: FLAME. params: T frames.
@@ -120,7 +120,7 @@ def motion_of_flame(
     moved = roots - turned + MM_PER_M * params.translation
     pose = np.concatenate([params.rotation, moved], axis=1).astype(np.float32)
     vertices = MM_PER_M * flame_vertices(model, params)
-    return Motion(vertices.astype(np.float32), fps, template, pose)
+    return Motion(vertices.astype(np.float32), fps, template, pose if pose.any() else None)
 
 
 def flame_params_of(
@@ -141,7 +141,7 @@ def flame_params_of(
         motion: on FLAME's topology, or on any face with lip contours, which is retargeted first.
         model: FLAME.
         avatar: whose shape and static offset are taken; None: the mean head.
-        folder: of the user's FLAME masks and landmarks; needed for a motion of another topology.
+        folder: of the user's FLAME masks and landmarks, read for a motion of another topology.
         config: of the fit; None: its defaults.
 
     Raises:
@@ -150,18 +150,19 @@ def flame_params_of(
     """
     checked_displacement(motion, "FLAME parameter file")
     own = avatar or FlameParams.at_rest()
-    face = flame_face(model, own, folder)
+    face = flame_face(model, own)
     free, report = without_head_pose(motion), None
     if _is_flame(motion.template, face):
         displacement = free.vertices.astype(np.float64) - motion.template.vertices
-        face = replace(face, regions=dict(motion.template.regions) | dict(face.regions))
+        face = replace(face, regions=motion.template.regions)
     elif folder is None:
         raise ValueError(
             f"the motion's face is {motion.template.topology!r} with "
-            f"{len(motion.template.vertices)} vertices, FLAME's {face.topology!r}; to carry it over "
-            "give the folder of your FLAME masks and landmarks (--flame-files)"
+            f"{len(motion.template.vertices)} vertices, FLAME's {face.topology!r}; to carry it "
+            "over give the folder of your FLAME masks and landmarks (--flame-files)"
         )
     else:
+        face = flame_face(model, own, folder)
         carried, report = retarget(free, face)
         displacement = carried.vertices.astype(np.float64) - face.vertices
     lips = _lip_ids(face)
