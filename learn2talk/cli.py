@@ -88,6 +88,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "augmentation-study": loop.augmentation_study,
     "animate": animate,
     "avatar flame-params": avatar.avatar_flame_params,
+    "avatar from-flame": avatar.avatar_from_flame,
 }
 
 

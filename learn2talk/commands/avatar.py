@@ -40,3 +40,38 @@ def avatar_flame_params(
     for line in report.lines():
         print(line)
     print(f"written {out}: {len(params)} frames, made at {face_motion.fps:g} a second")
+
+
+def avatar_from_flame(
+    splats: Positional[Path],
+    params: Path,
+    flame: Path,
+    out: Path,
+    flame_files: Path | None = None,
+) -> None:
+    """Make an avatar that speech can drive of a head that GaussianAvatars made.
+
+    Args:
+        splats: point_cloud.ply of GaussianAvatars.
+        params: flame_param.npz beside it, whose shape and static offset are the head's.
+        flame: FLAME with all triangles that the splats ride on: .npz with the teeth that
+            GaussianAvatars adds (docs/flame.md), or your own FLAME file where it added none.
+        out: avatar to write, .ply.
+        flame_files: folder of your FLAME masks and landmarks; the folder of the FLAME file unless
+            given.
+    """
+    from avsr.files import sha256_file
+    from learn2talk.avatar.avatar_files import Avatar, load_avatar, save_avatar
+    from learn2talk.avatar.flame_model import load_flame
+    from learn2talk.avatar.flame_motion import flame_face
+    from learn2talk.avatar.flame_params import read_flame_params
+
+    folder = flame.parent if flame_files is None else flame_files
+    face = flame_face(load_flame(flame), read_flame_params(params), folder)
+    loaded = load_avatar(splats, face)
+    made_of = {path.name: sha256_file(path) for path in (splats, params, flame)}
+    save_avatar(out, Avatar(loaded.splats, face, provenance={"made_of_sha256": made_of}))
+    print(
+        f"written {out}: {len(loaded.splats)} splats on {face.topology}, "
+        f"{len(face.triangles)} triangles"
+    )

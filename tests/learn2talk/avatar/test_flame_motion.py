@@ -10,7 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from learn2talk.avatar.avatar_files import load_avatar
+from learn2talk.avatar.binding import pose_splats
 from learn2talk.avatar.flame_motion import flame_face, flame_params_of, motion_of_flame
 from learn2talk.avatar.flame_params import (
     FlameParams,
@@ -18,6 +21,8 @@ from learn2talk.avatar.flame_params import (
     read_flame_params,
     write_flame_params,
 )
+from learn2talk.avatar.splat_files import write_splats
+from learn2talk.avatar.splats import BoundSplats
 from learn2talk.cli import main
 from learn2talk.files import save_motion
 from learn2talk.head_pose import with_head_pose, without_head_pose
@@ -28,6 +33,7 @@ from tests.learn2talk.avatar.made_up_flame import (
     random_params,
     sheet_of,
 )
+from tests.learn2talk.avatar.made_up_splats import made_up_splats
 from tests.learn2talk.avatar.test_flame_fit import spoken
 from tests.learn2talk.export import faces
 from tests.learn2talk.sheet_face import flame_folder
@@ -192,3 +198,37 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     with pytest.raises(SystemExit):
         main([*words, "--avatar-params", str(tmp_path / "none.npz")])
     assert "none.npz: no such file" in capsys.readouterr().err
+
+
+def test_a_head_of_gaussian_avatars_is_driven(
+    flame_files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its splats, its parameters and FLAME: an avatar in mm, which moves as the parameters say."""
+    model, params = made_up_flame(5023), random_params(2, num_vertices=5023)
+    ids = torch.arange(0, len(model.triangles), 50)
+    bound = BoundSplats(made_up_splats(len(ids)), ids)
+    write_splats(tmp_path / "point_cloud.ply", bound)
+    write_flame_params(tmp_path / "flame_param.npz", params, 5023)
+    words = ["avatar", "from-flame", str(tmp_path / "point_cloud.ply"), "--out"]
+    words += [str(tmp_path / "head.ply"), "--params", str(tmp_path / "flame_param.npz")]
+    main([*words, "--flame", str(flame_files / "flame.npz")])
+    assert f"{len(ids)} splats on flame_5023" in capsys.readouterr().out
+    avatar = load_avatar(tmp_path / "head.ply")
+    assert len(avatar.template.lip_ids) == 40
+    motion = motion_of_flame(model, params, 25.0)
+    np.testing.assert_array_equal(avatar.template.vertices, motion.template.vertices)
+    posed = avatar.posed(motion.vertices[1])
+    in_metres = pose_splats(
+        bound,
+        torch.from_numpy(flame_vertices(model, params)[1]),
+        torch.from_numpy(model.triangles.astype(np.int64)),
+    )
+    torch.testing.assert_close(posed.positions, 1000 * in_metres.positions, rtol=1e-4, atol=0.01)
+    torch.testing.assert_close(
+        posed.log_scales, in_metres.log_scales + np.log(1000.0), rtol=0, atol=1e-3
+    )
+    more = BoundSplats(bound.local, ids + 200)  # triangles that FLAME without teeth has not
+    write_splats(tmp_path / "point_cloud.ply", more)
+    with pytest.raises(SystemExit):
+        main([*words, "--flame", str(flame_files / "flame.npz")])
+    assert "is bound to triangle" in capsys.readouterr().err
