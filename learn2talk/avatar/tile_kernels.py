@@ -22,15 +22,18 @@ from learn2talk.avatar.reference_rasterizer import MAX_ALPHA, MIN_TRANSMITTANCE
 TILE = 16
 PIXELS = TILE * TILE
 X, Y, A, B, C, RED, GREEN, BLUE, OPACITY, REACH = range(10)
-PACKED = 10
+GRADIENTS = 9  # of all but REACH
+
+# Unsigned: an index that might be negative could count from the end, and would stop the compiler
+# from vectorising. So would a division that may raise: hence error_model="numpy" below.
 LANES = np.uint64(TILE)
 PLANE_1, PLANE_2, PLANE_3, PLANE_4, PLANE_5 = (np.uint64(k * PIXELS) for k in range(1, 6))
-GRADIENTS = 9  # of all but REACH
 
 # exp(-d) for d from 0 to ln 255 as the 16th power of a polynomial around the middle: a relative
 # error of 3e-10, and no call that would keep the loop from being vectorised.
 MIDDLE = float(np.log(255.0)) / 2
 POWER = 16
+FADED = float(np.exp(-MIDDLE))
 
 
 @njit(cache=True, nogil=True)
@@ -109,6 +112,21 @@ def _rows(y: float, extent: float, top: int) -> tuple[int, int]:
     return int(np.floor(first)), int(np.ceil(last))
 
 
+@njit(cache=True, nogil=True, fastmath={"contract"})
+def _fading(distance: float) -> float:
+    """exp(MIDDLE - distance), of the dtype of ``distance``, which is 0 to ln 255."""
+    number = type(distance)
+    one = number(1.0)
+    u = (number(MIDDLE) - distance) * number(1.0 / POWER)
+    value = (number(1.0 / 5040) * u + number(1.0 / 720)) * u + number(1.0 / 120)
+    value = ((value * u + number(1.0 / 24)) * u + number(1.0 / 6)) * u + number(1.0 / 2)
+    value = (value * u + one) * u + one
+    value *= value
+    value *= value
+    value *= value
+    return value * value
+
+
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
 def draw_tiles(
     first_tile: int,
@@ -133,11 +151,8 @@ def draw_tiles(
     height, width = transmittance.shape
     across = (width + TILE - 1) // TILE
     number = packed.dtype.type
-    one, half, middle, zero = number(1.0), number(0.5), number(MIDDLE), number(0.0)
+    zero, half, one, faded = number(0.0), number(0.5), number(1.0), number(FADED)
     max_alpha, min_through = number(MAX_ALPHA), number(MIN_TRANSMITTANCE)
-    inverse_power, faded = number(1.0 / POWER), number(np.exp(-MIDDLE))
-    c2, c3, c4 = number(1.0 / 2), number(1.0 / 6), number(1.0 / 24)
-    c5, c6, c7 = number(1.0 / 120), number(1.0 / 720), number(1.0 / 5040)
     # One array, so that the compiler sees that its parts do not overlap.
     work = np.empty(4 * PIXELS + TILE, dtype=packed.dtype)
     lanes = PLANE_4
@@ -169,14 +184,8 @@ def draw_tiles(
                     distance = (a * dx + linear) * dx + constant
                     inside = (distance <= reach) & (distance >= zero)
                     near = min(max(distance, zero), reach)
-                    u = (middle - near) * inverse_power
-                    e = (((c7 * u + c6) * u + c5) * u + c4) * u + c3
-                    e = ((e * u + c2) * u + one) * u + one
-                    e *= e
-                    e *= e
-                    e *= e
-                    e *= e
-                    alpha = min(peak * e, max_alpha)
+                    full = peak * _fading(near)
+                    alpha = min(full, max_alpha)
                     before = work[at + j]
                     after = before * (one - alpha)
                     drawn = inside & (after > min_through)
@@ -196,11 +205,10 @@ def draw_tiles(
                 break
         for row in range(min(TILE, height - top)):
             for j in range(min(TILE, width - left)):
-                at = row * TILE + j
-                transmittance[top + row, left + j] = abs(work[at])
-                colour[top + row, left + j, 0] = work[at + PIXELS]
-                colour[top + row, left + j, 1] = work[at + 2 * PIXELS]
-                colour[top + row, left + j, 2] = work[at + 3 * PIXELS]
+                pixel = row * TILE + j
+                transmittance[top + row, left + j] = abs(work[pixel])
+                for channel in range(3):
+                    colour[top + row, left + j, channel] = work[pixel + (1 + channel) * PIXELS]
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
@@ -234,11 +242,8 @@ def draw_tiles_backward(
     height, width = transmittance.shape
     across = (width + TILE - 1) // TILE
     number = packed.dtype.type
-    one, half, middle, zero = number(1.0), number(0.5), number(MIDDLE), number(0.0)
+    zero, half, one, faded = number(0.0), number(0.5), number(1.0), number(FADED)
     max_alpha, min_through = number(MAX_ALPHA), number(MIN_TRANSMITTANCE)
-    inverse_power, faded = number(1.0 / POWER), number(np.exp(-MIDDLE))
-    c2, c3, c4 = number(1.0 / 2), number(1.0 / 6), number(1.0 / 24)
-    c5, c6, c7 = number(1.0 / 120), number(1.0 / 720), number(1.0 / 5040)
     work = np.empty(5 * PIXELS + TILE, dtype=packed.dtype)
     lanes = PLANE_5
     for j in range(TILE):
@@ -252,14 +257,14 @@ def draw_tiles_backward(
         work[PIXELS : 5 * PIXELS] = zero
         for row in range(min(TILE, height - top)):
             for j in range(min(TILE, width - left)):
-                at = row * TILE + j
+                pixel = row * TILE + j
                 line, column = top + row, left + j
                 total = transmittance_gradient[line, column] * transmittance[line, column]
                 for channel in range(3):
                     g = colour_gradient[line, column, channel]
-                    work[at + (2 + channel) * PIXELS] = g
+                    work[pixel + (2 + channel) * PIXELS] = g
                     total += g * colour[line, column, channel]
-                work[at + PIXELS] = total
+                work[pixel + PIXELS] = total
         row_is_open[:] = True
         open_rows = TILE
         for pair in range(starts[tile], starts[tile + 1]):
@@ -285,14 +290,8 @@ def draw_tiles_backward(
                     distance = (a * dx + linear) * dx + constant
                     inside = (distance <= reach) & (distance >= zero)
                     near = min(max(distance, zero), reach)
-                    u = (middle - near) * inverse_power
-                    e = (((c7 * u + c6) * u + c5) * u + c4) * u + c3
-                    e = ((e * u + c2) * u + one) * u + one
-                    e *= e
-                    e *= e
-                    e *= e
-                    e *= e
-                    alpha = min(peak * e, max_alpha)
+                    full = peak * _fading(near)
+                    alpha = min(full, max_alpha)
                     before = work[at + j]
                     clear = one - alpha
                     after = before * clear
@@ -313,7 +312,7 @@ def draw_tiles_backward(
                     work[at + j + PLANE_1] = rest
                     by_alpha = before * share - rest / clear
                     # d alpha / d distance is -alpha, or 0 where alpha is cut to its largest.
-                    moves = drawn & (peak * e < max_alpha)
+                    moves = drawn & (full < max_alpha)
                     s = -alpha * by_alpha if moves else zero
                     r1 += s
                     rx += s * dx
