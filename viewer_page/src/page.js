@@ -43,7 +43,7 @@ export function placeLabels(results, places) {
       const name = document.createElement("strong");
       const dot = document.createElement("i");
       dot.style.background = resultColour(result.index);
-      name.append(dot, `${result.index + 1}  ${result.name}`);
+      name.append(dot, `${result.index + 1} ${result.name}`);
       const facts = document.createElement("span");
       facts.textContent = resultFacts(result.described);
       const errors = document.createElement("span");
