@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from avsr.files import sha256_file, write_json
 from learn2talk.avatar.avatar_files import Avatar, save_avatar
 from learn2talk.avatar.backdrop import Backdrop, backdrop_of, outline_of
+from learn2talk.avatar.drawn_person import drawn_person
 from learn2talk.avatar.films import FilmConfig, TrackedPerson, track_person
 from learn2talk.avatar.quality import (
     PictureQuality,
@@ -30,7 +31,9 @@ from learn2talk.avatar.quality import (
 from learn2talk.avatar.rasterizer import render_splats
 from learn2talk.avatar.seeding import SeedConfig, in_picture, seed_splats
 from learn2talk.avatar.splat_training import Shot, SplatTrainingConfig, train_splats
+from learn2talk.drawing import Palette
 from learn2talk.fitting.procedural import head_model
+from learn2talk.head import Head
 
 MIN_FRAMES = 10  # fewer frames with a face say too little of how it moves
 
@@ -100,16 +103,31 @@ def build_avatar(
     Raises:
         ValueError: as `films.track_person`; fewer than 10 frames with a face.
     """
-    from tqdm import tqdm
-
     person = track_person(paths, landmarker_model, head_model(), config.films, say)
-    fitted, held_out = split_shots(person, config.held_out)
+    fitted, _ = split_shots(person, config.held_out)
     if len(fitted) < MIN_FRAMES:
         raise ValueError(
             f"{', '.join(map(str, paths))}: {len(fitted)} frames with a face are left to fit; give "
             f"films with at least {MIN_FRAMES}"
         )
     backdrop = backdrop_of_person(person)
+    made_by = _provenance(paths, config)
+    return _fitted(person, backdrop, config, made_by, backdrop.picture, say, progress)
+
+
+def _fitted(
+    person: TrackedPerson,
+    backdrop: Backdrop,
+    config: BuildConfig,
+    made_by: dict[str, Any],
+    background: NDArray[np.uint8] | None,
+    say: Callable[[str], None],
+    progress: bool,
+) -> BuiltAvatar:
+    """Splats fitted to a person's films, and measured."""
+    from tqdm import tqdm
+
+    fitted, held_out = split_shots(person, config.held_out)
     start = seed_splats(person, config.seeds)
     say(
         f"{len(start)} splats, fitted to {len(fitted)} frames, {len(held_out)} held out; the "
@@ -125,9 +143,8 @@ def build_avatar(
                 bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
 
         splats = train_splats(person, backdrop, start, fitted, config.training, watch)
-    avatar = Avatar(
-        splats, person.face.template, person.camera, backdrop.picture, _provenance(paths, config)
-    )
+    camera = None if background is None else person.camera
+    avatar = Avatar(splats, person.template, camera, background, made_by)
     built = BuiltAvatar(avatar, person, backdrop, tuple(fitted), tuple(held_out), {})
     if held_out:
         for name, draw in (
@@ -137,6 +154,30 @@ def build_avatar(
         ):
             built.quality[name] = picture_quality(person, backdrop, held_out, draw)
     return built
+
+
+def build_procedural(
+    head: Head,
+    size: int,
+    config: BuildConfig,
+    palette: Palette,
+    *,
+    say: Callable[[str], None] = print,
+    progress: bool = True,
+) -> BuiltAvatar:
+    """An avatar of the procedural head, from drawings of it: nobody's face, and free to use.
+
+    Args:
+        head: the neutral head. size: height and width of the drawings, pixels.
+        config: splats, fitting, and the share of each direction's poses that is held out.
+        palette: colours and light.
+        say, progress: as in `build_avatar`.
+    """
+    person = drawn_person(head, size, palette)
+    picture = np.full((size, size, 3), palette.background, np.uint8)
+    backdrop = Backdrop(picture, np.ones((size, size), bool))
+    made_by = {"made_by": "learn2talk avatar procedural", "config": asdict(config)}
+    return _fitted(person, backdrop, config, made_by, None, say, progress)
 
 
 def split_shots(person: TrackedPerson, held_out: float) -> tuple[list[Shot], list[Shot]]:
@@ -153,19 +194,19 @@ def split_shots(person: TrackedPerson, held_out: float) -> tuple[list[Shot], lis
 
 def backdrop_of_person(person: TrackedPerson) -> Backdrop:
     """What stands behind the head in all films."""
-    template = person.face.template
+    template = person.template
     body = np.concatenate([template.regions.get(name, []) for name in ("neck", "shirt")])
     of_body = np.isin(template.triangles, body).any(axis=1)
     of_neck = np.isin(template.triangles, template.regions.get("neck", [])).all(axis=1)
-    head = np.zeros(person.films[0].pictures.shape[1:3], bool)
-    neck = head.copy()
+    size = (person.camera.height, person.camera.width)
+    head, neck = np.zeros(size, bool), np.zeros(size, bool)
     for number, film in enumerate(person.films):
         for frame in np.flatnonzero(film.tracked):
             x, y, z = in_picture(film.vertices[frame], person.camera_of(number, int(frame)))
             screen = np.stack([x, y, -z], axis=1)
-            head |= outline_of(screen, template.triangles[~of_body], head.shape)
+            head |= outline_of(screen, template.triangles[~of_body], size)
             if of_neck.any():
-                neck |= outline_of(screen, template.triangles[of_neck], head.shape)
+                neck |= outline_of(screen, template.triangles[of_neck], size)
     return backdrop_of(np.concatenate([film.pictures for film in person.films]), head, neck)
 
 

@@ -22,8 +22,9 @@ from avsr.video import fill_missing, remove_head_pose, smooth_rotations
 from learn2talk.avatar.cameras import PinholeCamera
 from learn2talk.fitting.clip import FaceFit, fit_landmarks, neutral_landmarks
 from learn2talk.fitting.face_model import FaceModel
-from learn2talk.fitting.identity import PersonalFace, fit_identity
+from learn2talk.fitting.identity import fit_identity
 from learn2talk.head.eyelids import close_eyelids, has_eyelids
+from learn2talk.schema import FaceTemplate
 
 # Landmarks above and below an open eye, and its corners: the image's left eye, then its right.
 _EYES = (
@@ -76,9 +77,12 @@ class TrackedFilm:
 
 @dataclass(frozen=True, eq=False)
 class TrackedPerson:
-    """Films of one person: who it is, the films, and the camera with the head in its mean pose."""
+    """Films of one person.
 
-    face: PersonalFace
+    template: the neutral face. camera: with the head in the mean of its poses.
+    """
+
+    template: FaceTemplate
     films: tuple[TrackedFilm, ...]
     camera: PinholeCamera
 
@@ -147,7 +151,7 @@ def track_person(
     moves = np.concatenate([film.translations[film.tracked] for film in films])
     mean = smooth_rotations(turns.mean(0, keepdims=True), 0.0)[0]
     camera = PinholeCamera(mean, moves.mean(0), focal, focal, *centre, width, height)
-    return TrackedPerson(face, films, camera)
+    return TrackedPerson(face.template, films, camera)
 
 
 def _read(

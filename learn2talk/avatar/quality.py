@@ -46,7 +46,7 @@ def areas_of(person: TrackedPerson, backdrop: Backdrop, shot: Shot) -> dict[str,
     """
     film = person.films[shot.film]
     height, width = film.pictures.shape[1:3]
-    lips = film.vertices[shot.frame][person.face.template.lip_ids]
+    lips = film.vertices[shot.frame][person.template.lip_ids]
     x, y, _ = in_picture(lips, person.camera_of(shot.film, shot.frame))
     wide = float(np.ptp(x))
     return {
@@ -114,7 +114,7 @@ def nearest_frame(person: TrackedPerson, shots: Sequence[Shot]) -> Callable[[Sho
     """A control that costs nothing: the fitted frame whose lips on the picture are nearest."""
 
     def lips(shot: Shot) -> NDArray:
-        vertices = person.films[shot.film].vertices[shot.frame][person.face.template.lip_ids]
+        vertices = person.films[shot.film].vertices[shot.frame][person.template.lip_ids]
         x, y, _ = in_picture(vertices, person.camera_of(shot.film, shot.frame))
         return np.stack([x, y])
 
