@@ -207,7 +207,7 @@ def backdrop_of_person(person: TrackedPerson) -> Backdrop:
             head |= outline_of(screen, template.triangles[~of_body], size)
             if of_neck.any():
                 neck |= outline_of(screen, template.triangles[of_neck], size)
-    return backdrop_of(np.concatenate([film.pictures for film in person.films]), head, neck)
+    return backdrop_of([picture for film in person.films for picture in film.pictures], head, neck)
 
 
 def _provenance(paths: Sequence[Path], config: BuildConfig) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from learn2talk.avatar.backdrop import Backdrop
+from learn2talk.avatar.backdrop import Backdrop, median_picture
 from learn2talk.avatar.films import TrackedPerson
 from learn2talk.avatar.seeding import in_picture
 from learn2talk.avatar.splat_training import Shot
@@ -104,9 +104,7 @@ def compare(truth: NDArray[np.uint8], made: NDArray[np.uint8]) -> tuple[float, f
 
 def still_picture(person: TrackedPerson, shots: Sequence[Shot]) -> Callable[[Shot], NDArray]:
     """A control that costs nothing: the median of the fitted frames, whatever is asked for."""
-    median: NDArray = np.median(
-        np.stack([person.films[s.film].pictures[s.frame] for s in shots]), axis=0
-    ).astype(np.uint8)
+    median = median_picture([person.films[s.film].pictures[s.frame] for s in shots])
     return lambda _: median
 
 
