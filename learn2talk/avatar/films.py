@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from avsr.files import stream_video
 from avsr.tracking import HEAD, FaceTracker, choose_face
 from avsr.units import VIDEO_FPS
-from avsr.video import fill_missing, remove_head_pose, smooth_rotations
+from avsr.video import fill_missing, reject_broken_segments, remove_head_pose, smooth_rotations
 from learn2talk.avatar.cameras import PinholeCamera
 from learn2talk.fitting.clip import FaceFit, fit_landmarks, neutral_landmarks
 from learn2talk.fitting.face_model import FaceModel
@@ -178,15 +178,20 @@ def _read(
         if len(pictures) > most:  # the film is longer than was known: every second one stays
             pictures, step = pictures[::2], 2 * step
     track = choose_face(faces, *size)
-    count = int(track.tracked.sum())
+    tracked = track.tracked
+    if step == 1 and tracked.any():  # pictures far apart differ as damaged ones do
+        tracked = reject_broken_segments(np.stack(pictures), tracked)
+    count = int(tracked.sum())
     if not count:
-        raise ValueError(f"{path}: no face was found in any of {len(faces)} frames; give another")
+        raise ValueError(
+            f"{path}: no face was found in any of {len(faces)} frames; give a film that shows one"
+        )
     say(
         f"{path}: {len(faces)} frames of {size[1]} x {size[0]}, a face in {count}"
         + (f"; every {step}th is kept" if step > 1 else "")
         + (f"; {track.note}" if track.note else "")
     )
-    return _Read(path, np.stack(pictures), step, track.landmarks, track.tracked)
+    return _Read(path, np.stack(pictures), step, track.landmarks, tracked)
 
 
 def shrunk(picture: NDArray[np.uint8], height: int) -> NDArray[np.uint8]:
