@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from learn2talk.avatar.avatar_files import Avatar
-from learn2talk.avatar.camera_paths import front_camera, orbit_cameras, read_cameras
+from learn2talk.avatar.camera_files import read_cameras
+from learn2talk.avatar.camera_paths import front_camera, orbit_cameras
 from learn2talk.avatar.cameras import PinholeCamera
 from learn2talk.avatar.rasterizer import render_splats
 from learn2talk.drawing import Palette
