@@ -104,7 +104,7 @@ def build_avatar(
         ValueError: as `films.track_person`; fewer than 10 frames with a face.
     """
     person = track_person(paths, landmarker_model, head_model(), config.films, say)
-    fitted, _ = split_shots(person, config.held_out)
+    fitted, held_out = split_shots(person, config.held_out)
     if len(fitted) < MIN_FRAMES:
         raise ValueError(
             f"{', '.join(map(str, paths))}: {len(fitted)} frames with a face are left to fit; give "
@@ -112,13 +112,15 @@ def build_avatar(
         )
     backdrop = backdrop_of_person(person)
     made_by = _provenance(paths, config)
-    return _fitted(person, backdrop, config, made_by, backdrop.picture, say, progress)
+    shots = (fitted, held_out)
+    return _fitted(person, backdrop, config, shots, made_by, backdrop.picture, say, progress)
 
 
 def _fitted(
     person: TrackedPerson,
     backdrop: Backdrop,
     config: BuildConfig,
+    shots: tuple[list[Shot], list[Shot]],
     made_by: dict[str, Any],
     background: NDArray[np.uint8] | None,
     say: Callable[[str], None],
@@ -127,7 +129,7 @@ def _fitted(
     """Splats fitted to a person's films, and measured."""
     from tqdm import tqdm
 
-    fitted, held_out = split_shots(person, config.held_out)
+    fitted, held_out = shots
     start = seed_splats(person, config.seeds)
     say(
         f"{len(start)} splats, fitted to {len(fitted)} frames, {len(held_out)} held out; the "
@@ -169,7 +171,7 @@ def build_procedural(
 
     Args:
         head: the neutral head. size: height and width of the drawings, pixels.
-        config: splats, fitting, and the share of each direction's poses that is held out.
+        config: splats, fitting, and the share of the directions that is held out.
         palette: colours and light.
         say, progress: as in `build_avatar`.
     """
@@ -177,7 +179,12 @@ def build_procedural(
     picture = np.full((size, size, 3), palette.background, np.uint8)
     backdrop = Backdrop(picture, np.ones((size, size), bool))
     made_by = {"made_by": "learn2talk avatar procedural", "config": asdict(config)}
-    return _fitted(person, backdrop, config, made_by, None, say, progress)
+    shots = [[Shot(n, t) for t in range(len(f.vertices))] for n, f in enumerate(person.films)]
+    count = round(config.held_out * len(shots))
+    away = {int(n) for n in np.linspace(0, len(shots) - 1, count + 2).round()[1:-1]}
+    fitted = [shot for n, of_film in enumerate(shots) if n not in away for shot in of_film]
+    held_out = [shot for n in sorted(away) for shot in shots[n]]
+    return _fitted(person, backdrop, config, (fitted, held_out), made_by, None, say, progress)
 
 
 def split_shots(person: TrackedPerson, held_out: float) -> tuple[list[Shot], list[Shot]]:

@@ -35,8 +35,9 @@ class PictureQuality:
     frames: int
 
     def to_json(self) -> dict[str, Any]:
-        """The fields by name."""
-        return {"psnr_db": self.psnr_db, "ssim": self.ssim, "frames": self.frames}
+        """The fields by name; a PSNR that is infinite (the same pictures) is None."""
+        psnr = self.psnr_db if np.isfinite(self.psnr_db) else None
+        return {"psnr_db": psnr, "ssim": self.ssim, "frames": self.frames}
 
 
 def areas_of(person: TrackedPerson, backdrop: Backdrop, shot: Shot) -> dict[str, Area]:
