@@ -34,17 +34,21 @@ CORNERS = ("vertex_indices", "vertex_index")
 
 
 @dataclass(frozen=True)
-class _Property:
+class PlyProperty:
+    """A named value of an element's rows, or a list of them."""
+
     name: str
     kind: str  # of a value, as numpy names it
     count_kind: str | None = None  # of a list's length
 
 
 @dataclass(frozen=True)
-class _Element:
+class PlyElement:
+    """A table of the file."""
+
     name: str
     count: int
-    properties: tuple[_Property, ...]
+    properties: tuple[PlyProperty, ...]
 
 
 def read_ply(path: Path) -> ParsedMesh:
@@ -54,7 +58,7 @@ def read_ply(path: Path) -> ParsedMesh:
         ValueError: no PLY header, an unknown format or type, no coordinates, or too few bytes.
     """
     data = path.read_bytes()
-    order, elements, start = _header(path, data)
+    order, elements, start = ply_header(path, data)
     source: _Words | _Bytes
     source = _Words(path, data[start:]) if order == "" else _Bytes(path, data, start, order)
     vertices = np.zeros((0, 3))
@@ -83,8 +87,12 @@ def read_ply(path: Path) -> ParsedMesh:
     return ParsedMesh(vertices.astype(np.float64), triangles, split)
 
 
-def _header(path: Path, data: bytes) -> tuple[str, list[_Element], int]:
-    """Byte order ("" is ascii), elements, and where the data begins."""
+def ply_header(path: Path, data: bytes) -> tuple[str, list[PlyElement], int]:
+    """Byte order ("" is ascii), elements, and where the data begins, from a file's first bytes.
+
+    Raises:
+        ValueError: no PLY, a header that does not end in ``data``, or a line that is unknown.
+    """
     if not data.startswith((b"ply\n", b"ply\r")):
         raise ValueError(f"{path}: does not begin with 'ply', so it is no PLY file")
     end = data.find(b"end_header")
@@ -92,7 +100,7 @@ def _header(path: Path, data: bytes) -> tuple[str, list[_Element], int]:
     if end < 0 or newline < 0:
         raise ValueError(f"{path}: its header does not end; the file is truncated, copy it again")
     order: str | None = None
-    elements: list[_Element] = []
+    elements: list[PlyElement] = []
     for line in data[:end].decode("ascii", errors="replace").splitlines()[1:]:
         words = line.split()
         try:
@@ -100,11 +108,11 @@ def _header(path: Path, data: bytes) -> tuple[str, list[_Element], int]:
                 case ["format", name, _]:
                     order = BYTE_ORDERS[name]
                 case ["element", name, count]:
-                    elements.append(_Element(name, int(count), ()))
+                    elements.append(PlyElement(name, int(count), ()))
                 case ["property", "list", count_kind, kind, name]:
-                    _add(elements, _Property(name, KINDS[kind], KINDS[count_kind]))
+                    _add(elements, PlyProperty(name, KINDS[kind], KINDS[count_kind]))
                 case ["property", kind, name]:
-                    _add(elements, _Property(name, KINDS[kind]))
+                    _add(elements, PlyProperty(name, KINDS[kind]))
                 case ["comment" | "obj_info", *_] | []:
                     pass
                 case _:
@@ -116,9 +124,9 @@ def _header(path: Path, data: bytes) -> tuple[str, list[_Element], int]:
     return order, elements, newline + 1
 
 
-def _add(elements: list[_Element], new: _Property) -> None:
+def _add(elements: list[PlyElement], new: PlyProperty) -> None:
     last = elements[-1]
-    elements[-1] = _Element(last.name, last.count, (*last.properties, new))
+    elements[-1] = PlyElement(last.name, last.count, (*last.properties, new))
 
 
 class _Words:
@@ -127,7 +135,7 @@ class _Words:
     def __init__(self, path: Path, data: bytes) -> None:
         self.path, self.words, self.at = path, data.split(), 0
 
-    def take(self, count: int, element: _Element) -> NDArray[np.float64]:
+    def take(self, count: int, element: PlyElement) -> NDArray[np.float64]:
         found = self.words[self.at : self.at + count]
         self.at += count
         try:
@@ -140,12 +148,12 @@ class _Words:
                 f"({error}); the file is truncated or damaged, copy it again"
             ) from error
 
-    def table(self, element: _Element) -> list[NDArray[Any]]:
+    def table(self, element: PlyElement) -> list[NDArray[Any]]:
         """Columns of an element whose properties are all plain values."""
         width = len(element.properties)
         return list(self.take(element.count * width, element).reshape(-1, width).T)
 
-    def rows(self, element: _Element) -> list[list[NDArray[Any]]]:
+    def rows(self, element: PlyElement) -> list[list[NDArray[Any]]]:
         """For each row its properties; a plain value is a list of one."""
         return [
             [
@@ -162,7 +170,7 @@ class _Bytes:
     def __init__(self, path: Path, data: bytes, start: int, order: str) -> None:
         self.path, self.data, self.at, self.order = path, data, start, order
 
-    def take(self, kind: Any, count: int, element: _Element) -> NDArray[Any]:
+    def take(self, kind: Any, count: int, element: PlyElement) -> NDArray[Any]:
         dtype = np.dtype(kind)
         size = dtype.itemsize * count
         if count < 0 or self.at + size > len(self.data):
@@ -174,13 +182,13 @@ class _Bytes:
         self.at += size
         return found
 
-    def table(self, element: _Element) -> list[NDArray[Any]]:
+    def table(self, element: PlyElement) -> list[NDArray[Any]]:
         """Columns of an element whose properties are all plain values."""
         fields = [(f"p{i}", self.order + p.kind) for i, p in enumerate(element.properties)]
         table = self.take(fields, element.count, element)
         return [table[name] for name, _ in fields]
 
-    def rows(self, element: _Element) -> list[list[NDArray[Any]]]:
+    def rows(self, element: PlyElement) -> list[list[NDArray[Any]]]:
         """For each row its properties; a plain value is a list of one."""
         start, first = self.at, self._row(element) if element.count else []
         self.at = start
@@ -202,7 +210,7 @@ class _Bytes:
             self.at = start
         return [self._row(element) for _ in range(element.count)]
 
-    def _row(self, element: _Element) -> list[NDArray[Any]]:
+    def _row(self, element: PlyElement) -> list[NDArray[Any]]:
         row = []
         for p in element.properties:
             count = 1

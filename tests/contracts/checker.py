@@ -44,7 +44,6 @@ LEVELS = {
             " avsr.arm_labels avsr.plot avsr.tables avsr.latex_tables avsr.transcripts"
             " avsr.report_samples avsr.report_sections avsr.report"
             " learn2talk.render learn2talk.animate learn2talk.streaming learn2talk.evaluate"
-            " learn2talk.live_session learn2talk.live_figures"
             " learn2talk.readability learn2talk.face_benchmark"
             " learn2talk.export learn2talk.avatar"
             " learn2talk.sync_checks learn2talk.teacher learn2talk.closed_loop learn2talk.presets"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from learn2talk.live_figures import LiveFigures, spread
+from learn2talk.viewer.live_figures import LiveFigures, spread
 
 REPORT = {"shown": 3, "skipped": 1, "late": 0, "latency_ms": [200, 210.0], "interval_ms": [40, 60]}
 

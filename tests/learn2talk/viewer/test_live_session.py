@@ -11,7 +11,7 @@ import torch
 from learn2talk.animate import animate
 from learn2talk.data.motion import animated_ids
 from learn2talk.files import TrainedStudent
-from learn2talk.live_session import (
+from learn2talk.viewer.live_session import (
     FRAME_HEADER,
     MAX_MESSAGE_BYTES,
     SOUND_HEADER,
@@ -25,7 +25,7 @@ from learn2talk.live_session import (
 from learn2talk.models.student import Student, StudentConfig
 from learn2talk.streaming import LiveFace
 
-from .conftest import tiny_template
+from ..conftest import tiny_template
 
 
 @pytest.fixture(scope="module")
