@@ -11,6 +11,8 @@ import torch
 from learn2talk.animate import animate
 from learn2talk.data.motion import animated_ids
 from learn2talk.files import TrainedStudent
+from learn2talk.models.student import Student, StudentConfig
+from learn2talk.streaming import LiveFace
 from learn2talk.viewer.live_session import (
     FRAME_HEADER,
     MAX_MESSAGE_BYTES,
@@ -22,8 +24,6 @@ from learn2talk.viewer.live_session import (
     checked_format,
     read_sound,
 )
-from learn2talk.models.student import Student, StudentConfig
-from learn2talk.streaming import LiveFace
 
 from ..conftest import tiny_template
 
