@@ -246,7 +246,7 @@ class _Connection:
 
     def _clock(self, said: dict[str, Any]) -> None:
         sent_ms = said.get("sent_ms")
-        if type(sent_ms) not in (int, float) or not abs(sent_ms) < 1e15:
+        if not isinstance(sent_ms, (int, float)) or not abs(sent_ms) < 1e15:
             raise MessageError(NOT_UNDERSTOOD, f"sent_ms is {sent_ms!r:.40}; give milliseconds")
         self._say({"kind": "clock", "sent_ms": sent_ms, "server_ms": _clock_ms()})
 
