@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from avsr.files import write_jsonl
 from avsr.units import HOP_SAMPLES, SAMPLE_RATE_HZ, VIDEO_FPS
 from learn2talk.files import TrainedStudent
+from learn2talk.schema import FaceTemplate
 from learn2talk.streaming import LiveFace
 from learn2talk.viewer.live_figures import LiveFigures
 from learn2talk.viewer.live_session import (
@@ -61,23 +62,27 @@ class LiveService:
     Args:
         student: from `learn2talk.files.load_student`; it must stream.
         look_ahead_frames: as in `LiveFace`.
+        template: neutral face to move, of the student's topology; None takes the student's own.
         sound: float32 (S,) at 16 kHz in [-1, 1], the file that a page may play; None: no file.
         sound_name: its name, for the page.
         log: JSON lines of what the pages report, written when a connection ends.
 
     Raises:
-        ValueError: a student that cannot stream, or a look-ahead that it has not.
+        ValueError: a student that cannot stream, a look-ahead that it has not, or a template of
+            another topology.
     """
 
     def __init__(
         self,
         student: TrainedStudent,
         look_ahead_frames: int | None = None,
+        template: FaceTemplate | None = None,
         sound: NDArray[np.float32] | None = None,
         sound_name: str = "",
         log: Path | None = None,
     ) -> None:
-        self.student, self.look_ahead_frames = student, look_ahead_frames
+        self.student, self.template = student, template
+        self.look_ahead_frames = look_ahead_frames
         self.sound, self.sound_name, self.log = sound, sound_name, log
         first = self.new_face()
         self.algorithmic_ms, self.animated_ids = first.latency_ms, first.animated_ids
@@ -91,7 +96,7 @@ class LiveService:
 
     def new_face(self) -> LiveFace:
         """A face at rest that has heard nothing."""
-        return LiveFace(self.student, look_ahead_frames=self.look_ahead_frames)
+        return LiveFace(self.student, self.template, look_ahead_frames=self.look_ahead_frames)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serve one page until it goes; a route of the viewer, behind its checks."""
