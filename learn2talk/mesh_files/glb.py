@@ -31,7 +31,7 @@ def read_glb(path: Path) -> ParsedMesh:
         ValueError: not GLB 2.0, truncated, compressed (Draco, meshopt), sparse, or with lines,
             points or strips where triangles must be.
     """
-    document, binary = _chunks(path)
+    document, binary = glb_document(path)
     blocks: list[NDArray[np.float64]] = []
     triangles: list[NDArray[np.int64]] = []
     placed: dict[tuple[int, bytes], int] = {}
@@ -40,7 +40,7 @@ def read_glb(path: Path) -> ParsedMesh:
         needed = document.get("extensionsRequired", [])
         if needed:
             raise ValueError(f"needs the extensions {', '.join(needed)}; export it uncompressed")
-        for mesh, matrix in _placed_meshes(document):
+        for mesh, matrix in placed_meshes(document):
             for primitive in document["meshes"][mesh]["primitives"]:
                 if primitive.get("mode", TRIANGLES) != TRIANGLES:
                     raise ValueError(
@@ -50,12 +50,12 @@ def read_glb(path: Path) -> ParsedMesh:
                 position = primitive["attributes"]["POSITION"]
                 key = (position, matrix.tobytes())
                 if key not in placed:
-                    points = _accessor(document, binary, position, "VEC3").astype(np.float64)
+                    points = glb_accessor(document, binary, position, "VEC3").astype(np.float64)
                     blocks.append(points @ matrix[:3, :3].T + matrix[:3, 3])
                     placed[key] = count
                     count += len(points)
                 if "indices" in primitive:
-                    ids = _accessor(document, binary, primitive["indices"], "SCALAR")[:, 0]
+                    ids = glb_accessor(document, binary, primitive["indices"], "SCALAR")[:, 0]
                 else:
                     ids = np.arange(document["accessors"][position]["count"])
                 if len(ids) % 3:
@@ -73,8 +73,8 @@ def read_glb(path: Path) -> ParsedMesh:
     return ParsedMesh(np.concatenate(blocks), np.concatenate(triangles))
 
 
-def _chunks(path: Path) -> tuple[dict[str, Any], bytes]:
-    """The JSON document and the binary chunk."""
+def glb_document(path: Path) -> tuple[dict[str, Any], bytes]:
+    """The JSON document and the binary chunk. Raises ValueError for what is no whole GLB 2.0."""
     data = path.read_bytes()
     if data[:4] != MAGIC or len(data) < 20:
         raise ValueError(f"{path}: is no GLB file (it does not begin with glTF); export as .glb")
@@ -102,7 +102,7 @@ def _chunks(path: Path) -> tuple[dict[str, Any], bytes]:
     return document, parts.get(b"BIN\0", b"")
 
 
-def _placed_meshes(document: dict[str, Any]) -> list[tuple[int, NDArray[np.float64]]]:
+def placed_meshes(document: dict[str, Any]) -> list[tuple[int, NDArray[np.float64]]]:
     """Mesh number and world matrix (4, 4) of each node that shows one, parents before children."""
     nodes = document.get("nodes", [])
     if not nodes:
@@ -121,7 +121,7 @@ def _placed_meshes(document: dict[str, Any]) -> list[tuple[int, NDArray[np.float
         if index in seen:
             raise ValueError(f"node {index} has two parents; export it again")
         seen.add(index)
-        world = above @ _matrix(nodes[index])
+        world = above @ node_matrix(nodes[index])
         if "mesh" in nodes[index]:
             # A skinned mesh stands where its joints are, whatever its node says.
             skinned = "skin" in nodes[index]
@@ -130,7 +130,8 @@ def _placed_meshes(document: dict[str, Any]) -> list[tuple[int, NDArray[np.float
     return found
 
 
-def _matrix(node: dict[str, Any]) -> NDArray[np.float64]:
+def node_matrix(node: dict[str, Any]) -> NDArray[np.float64]:
+    """Where a node puts what is in it, (4, 4), by its matrix or its three parts."""
     if "matrix" in node:
         return np.array(node["matrix"], dtype=np.float64).reshape(4, 4).T  # stored by columns
     x, y, z, w = node.get("rotation", (0.0, 0.0, 0.0, 1.0))
@@ -147,29 +148,79 @@ def _matrix(node: dict[str, Any]) -> NDArray[np.float64]:
     return matrix
 
 
-def _accessor(document: dict[str, Any], binary: bytes, index: int, kind: str) -> NDArray[Any]:
-    """The values (N, width) of an accessor."""
+def glb_accessor(
+    document: dict[str, Any],
+    binary: bytes,
+    index: int,
+    kind: str,
+    *,
+    sparse: bool = False,
+    normalised: bool = False,
+) -> NDArray[Any]:
+    """The values (N, width) of an accessor.
+
+    Args:
+        document, binary: of `glb_document`.
+        index: of the accessor. kind: the type that it must have, SCALAR to VEC4.
+        sparse: whether it may be sparse or all zeros (morph targets).
+        normalised: whether integers may stand for 0 to 1 (colours); such are float64.
+
+    Raises:
+        ValueError: another type, data elsewhere, or bytes that are not there.
+    """
     accessor = document["accessors"][index]
-    if "sparse" in accessor or "bufferView" not in accessor:
+    if not sparse and ("sparse" in accessor or "bufferView" not in accessor):
         raise ValueError(f"accessor {index} is sparse or empty; export it with plain arrays")
-    if accessor["type"] != kind or accessor.get("normalized", False):
+    is_normalised = accessor.get("normalized", False)
+    if accessor["type"] != kind or (is_normalised and not normalised):
         raise ValueError(f"accessor {index} is {accessor['type']}, expected plain {kind}")
-    view = document["bufferViews"][accessor["bufferView"]]
+    width, count = WIDTHS[kind], int(accessor["count"])
+    what, component = f"accessor {index}", accessor["componentType"]
+    if "bufferView" in accessor:
+        values = _viewed(document, binary, what, accessor, component, (count, width))
+    else:  # an accessor without a view is zeros, which a sparse one then replaces in part
+        values = np.zeros((max(count, 0), width), COMPONENTS[component])
+    if "sparse" in accessor:
+        places = accessor["sparse"]
+        size = int(places["count"])
+        ids = _viewed(
+            document, binary, what, places["indices"], places["indices"]["componentType"], (size, 1)
+        )
+        if size and int(ids.max()) >= count:
+            raise ValueError(f"accessor {index} names row {int(ids.max())} of {count}")
+        values[ids[:, 0].astype(np.int64)] = _viewed(
+            document, binary, what, places["values"], component, (size, width)
+        )
+    if is_normalised:
+        return values.astype(np.float64) / np.iinfo(values.dtype).max
+    return values
+
+
+def _viewed(
+    document: dict[str, Any],
+    binary: bytes,
+    what: str,
+    place: dict[str, Any],
+    component: int,
+    shape: tuple[int, int],
+) -> NDArray[Any]:
+    """Values (N, width) at a place (bufferView and byteOffset) of the binary chunk."""
+    view = document["bufferViews"][place["bufferView"]]
     buffer = document["buffers"][view["buffer"]]
     if view["buffer"] != 0 or "uri" in buffer:
         raise ValueError("its data lies in another file; export one self-contained .glb")
-    if accessor["componentType"] not in COMPONENTS:
-        raise ValueError(f"accessor {index} has the component type {accessor['componentType']}")
-    dtype = np.dtype(COMPONENTS[accessor["componentType"]])
-    width, count = WIDTHS[kind], int(accessor["count"])
+    if component not in COMPONENTS:
+        raise ValueError(f"{what} has the component type {component}")
+    dtype = np.dtype(COMPONENTS[component])
+    count, width = shape
     packed = dtype.itemsize * width
     stride = view.get("byteStride", packed)
-    start = view.get("byteOffset", 0) + accessor.get("byteOffset", 0)
+    start = view.get("byteOffset", 0) + place.get("byteOffset", 0)
     end = start + stride * (count - 1) + packed if count > 0 else start
     limit = min(len(binary), view.get("byteOffset", 0) + view["byteLength"])
     if min(start, count) < 0 or stride < packed or end > limit:
         raise ValueError(
-            f"accessor {index} needs bytes {start} to {end} of {limit}; the file is truncated or "
+            f"{what} needs bytes {start} to {end} of {limit}; the file is truncated or "
             "damaged, export it again"
         )
     if count == 0:

@@ -45,7 +45,7 @@ LEVELS = {
             " avsr.report_samples avsr.report_sections avsr.report"
             " learn2talk.render learn2talk.animate learn2talk.streaming learn2talk.evaluate"
             " learn2talk.readability learn2talk.face_benchmark"
-            " learn2talk.export learn2talk.avatar"
+            " learn2talk.export learn2talk.avatar learn2talk.viewer"
             " learn2talk.sync_checks learn2talk.teacher learn2talk.closed_loop learn2talk.presets"
             " learn2talk.closed_loop_report learn2talk.stages learn2talk.liveliness"
             " learn2talk.augmentation_study learn2talk.closed_loop_benchmark"

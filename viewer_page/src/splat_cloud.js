@@ -1,0 +1,143 @@
+// Splats to draw: their data as textures, their order as an instanced attribute.
+
+import {
+  AddEquation,
+  CustomBlending,
+  DataTexture,
+  FloatType,
+  GLSL3,
+  HalfFloatType,
+  InstancedBufferAttribute,
+  InstancedBufferGeometry,
+  BufferAttribute,
+  Mesh,
+  NearestFilter,
+  OneFactor,
+  OneMinusSrcAlphaFactor,
+  RGBAFormat,
+  RawShaderMaterial,
+  Vector2,
+} from "three";
+import { DepthSort } from "./depth_sort.js";
+import { splatFragmentShader, splatVertexShader } from "./splat_shader.js";
+import { FRAME_FLOATS, triangleFrames } from "./triangle_frames.js";
+
+const SHAPE_FLOATS = 12;
+const TURNED = 1e-4; // a camera that turned by less keeps the order
+
+function texture(data, width, height, type) {
+  const made = new DataTexture(data, width, height, RGBAFormat, type);
+  made.minFilter = NearestFilter;
+  made.magFilter = NearestFilter;
+  made.needsUpdate = true;
+  return made;
+}
+
+/** `data` as a texture whose rows hold whole records of `texels` RGBA texels, `columns` a row. */
+function recordTexture(data, Type, count, texels, columns, type) {
+  const rows = Math.max(1, Math.ceil(count / columns));
+  const size = rows * columns * texels * 4;
+  let whole = data;
+  if (data.length !== size) {
+    whole = new Type(size);
+    whole.set(data);
+  }
+  return texture(whole, columns * texels, rows, type);
+}
+
+export class SplatCloud {
+  /** `data` as `fetchSplats` gives it; `triangles` of the mesh that bound splats ride on. */
+  constructor(data, triangles) {
+    this.count = data.count;
+    this.bound = data.bound;
+    this.shapes = data.shapes;
+    this.triangles = triangles;
+    this.positions = new Float32Array(3 * data.count);
+    this.sorting = new DepthSort(data.count);
+    this.moved = true;
+    this._direction = [0, 0, 0];
+    const texels = Math.ceil((3 * (data.degree + 1) ** 2) / 4);
+    const uniforms = {
+      viewport: { value: new Vector2(1, 1) },
+      shapes: { value: recordTexture(data.shapes, Float32Array, data.count, 3, 1024, FloatType) },
+      shapeColumns: { value: 1024 },
+      harmonics: {
+        value: recordTexture(data.harmonics, Uint16Array, data.count, texels, 256, HalfFloatType),
+      },
+      harmonicColumns: { value: 256 },
+      frames: { value: null },
+      frameColumns: { value: 512 },
+    };
+    if (data.bound) {
+      const rows = Math.ceil(triangles.length / 3 / 512);
+      this.frames = new Float32Array(rows * 512 * FRAME_FLOATS);
+      uniforms.frames.value = texture(this.frames, 512 * 3, rows, FloatType);
+    } else {
+      for (let i = 0; i < data.count; i++) {
+        this.positions.set(data.shapes.subarray(SHAPE_FLOATS * i, SHAPE_FLOATS * i + 3), 3 * i);
+      }
+    }
+    const geometry = new InstancedBufferGeometry();
+    const corners = new Float32Array([-1, -1, 0, 1, -1, 0, 1, 1, 0, -1, 1, 0]);
+    geometry.setAttribute("position", new BufferAttribute(corners, 3));
+    geometry.setIndex([0, 1, 2, 0, 2, 3]);
+    this.order = new InstancedBufferAttribute(this.sorting.order, 1);
+    geometry.setAttribute("order", this.order);
+    geometry.instanceCount = data.count;
+    const material = new RawShaderMaterial({
+      glslVersion: GLSL3,
+      uniforms,
+      vertexShader: splatVertexShader(data.degree, data.bound),
+      fragmentShader: splatFragmentShader,
+      transparent: true,
+      depthTest: true,
+      depthWrite: false,
+      blending: CustomBlending,
+      blendEquation: AddEquation,
+      blendSrc: OneFactor,
+      blendDst: OneMinusSrcAlphaFactor,
+    });
+    this.object = new Mesh(geometry, material);
+    this.object.frustumCulled = false;
+    this.object.renderOrder = 1;
+  }
+
+  /** Move bound splats with the vertices (3 V) of their mesh. */
+  setVertices(vertices) {
+    if (!this.bound) return;
+    const { frames, positions, shapes } = this;
+    triangleFrames(vertices, this.triangles, frames);
+    for (let i = 0, s = 0, p = 0; i < this.count; i++, s += SHAPE_FLOATS, p += 3) {
+      const f = FRAME_FLOATS * shapes[s + 10];
+      const x = shapes[s];
+      const y = shapes[s + 1];
+      const z = shapes[s + 2];
+      positions[p] = frames[f] * x + frames[f + 4] * y + frames[f + 8] * z + frames[f + 3];
+      positions[p + 1] = frames[f + 1] * x + frames[f + 5] * y + frames[f + 9] * z + frames[f + 7];
+      positions[p + 2] =
+        frames[f + 2] * x + frames[f + 6] * y + frames[f + 10] * z + frames[f + 11];
+    }
+    this.object.material.uniforms.frames.value.needsUpdate = true;
+    this.moved = true;
+  }
+
+  /** Before each drawing: order by depth where camera or splats moved; the picture's size. */
+  prepare(camera, width, height) {
+    this.object.material.uniforms.viewport.value.set(width, height);
+    const e = camera.matrixWorld.elements;
+    const direction = [-e[8], -e[9], -e[10]];
+    const turned = direction.some((value, i) => Math.abs(value - this._direction[i]) > TURNED);
+    if (!turned && !this.moved) return;
+    this._direction = direction;
+    this.moved = false;
+    this.sorting.sort(this.positions, direction);
+    this.order.needsUpdate = true;
+  }
+
+  dispose() {
+    const { uniforms } = this.object.material;
+    for (const name of ["shapes", "harmonics", "frames"]) uniforms[name].value?.dispose();
+    this.object.geometry.dispose();
+    this.object.material.dispose();
+  }
+}
