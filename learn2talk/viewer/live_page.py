@@ -6,7 +6,7 @@ import webbrowser
 from pathlib import Path
 
 from avsr.files import read_audio
-from avsr.units import SAMPLE_RATE_HZ, VIDEO_FPS
+from avsr.units import VIDEO_FPS
 from learn2talk.default_student import default_student
 from learn2talk.files import TrainedStudent, load_student
 from learn2talk.schema import Motion

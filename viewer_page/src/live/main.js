@@ -9,7 +9,8 @@ import { FrameQueue } from "./frame_queue.js";
 import { Meter, percentile } from "./meter.js";
 import { Microphone } from "./microphone.js";
 
-const MARGIN_MS = 100; // of a sound played along, over what the algorithm waits: network and drawing
+const MARGIN_MS = 150; // of a sound played along, over what the algorithm waits: computing, drawing
+const LONGEST_PICTURE_MS = 50; // a longer one was a pause
 const REPORT_MS = 1000;
 const READ_OUT_MS = 250;
 const FALL = 0.9; // of the level from one piece of 10 ms to the next
@@ -28,7 +29,9 @@ class LivePage {
     this.microphone = null;
     this.level = 0;
     this.dropped = 0;
+    this.frames = 0; // come so far
     this.arrivals = []; // ms from capture to arrival of the last frames
+    this.pictureAt = performance.now();
     this.skippedTold = 0;
     this.lateTold = 0;
   }
@@ -86,6 +89,7 @@ class LivePage {
 
   frame(frame) {
     const now = performance.now();
+    this.frames += 1;
     this.arrivals.push(now - frame.captured);
     if (this.arrivals.length > 50) this.arrivals.shift();
     this.dropped = frame.dropped;
@@ -180,7 +184,7 @@ class LivePage {
     if (!this.microphone) return;
     if (byId("echo").checked) {
       const late = percentile(this.arrivals, 0.95) ?? 0;
-      this.queue.delay = Math.max(this.said.algorithmic_ms + MARGIN_MS, late + MARGIN_MS / 2);
+      this.queue.delay = Math.max(this.said.algorithmic_ms + MARGIN_MS, late + 50);
     } else this.queue.delay = null;
     this.microphone.playDelayed(this.queue.delay);
   }
@@ -209,7 +213,10 @@ class LivePage {
   picture() {
     const now = performance.now();
     this.meter.picture(now);
-    const frame = this.queue.next(now);
+    // What is drawn now is on the screen when the next picture begins, one picture's time from now.
+    const ahead = Math.min(now - this.pictureAt, LONGEST_PICTURE_MS);
+    this.pictureAt = now;
+    const frame = this.queue.next(now + ahead);
     if (frame !== null) {
       this.said.animated_ids.forEach((id, i) => {
         for (let axis = 0; axis < 3; axis++) {
