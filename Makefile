@@ -26,7 +26,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || { \
 	  echo "make: $(PYTHON) -m venv failed (see above); on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@echo "make: installing into $(VENV) (about 5 GB with PyTorch, minutes the first time)"
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[tracking,report,export,recognisers,dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[tracking,report,export,recognisers,viewer,dev]'
 	@touch $@
 
 demo: install

@@ -37,7 +37,7 @@ _REMARKABLE = 600  # a region of more vertices is a surface, not a landmark
 
 @dataclass(frozen=True)
 class Buffer:
-    """Bytes under an address: how many, of which type, and their blocks, made anew for each call."""
+    """Bytes under an address: how many, of which type, and their blocks, made for each call."""
 
     num_bytes: int
     blocks: Callable[[], Iterator[bytes]]

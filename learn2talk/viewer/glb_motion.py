@@ -74,7 +74,7 @@ def _motion(
     extras = document.get("asset", {}).get("extras", {})
     ours = extras if document["asset"].get("generator") == "learn2talk" else {}
     topology = str(ours.get("topology", path.stem))
-    template = FaceTemplate(topology, rest * MM_PER_METRE, triangles)
+    template = FaceTemplate(topology, (rest * MM_PER_METRE).astype(np.float32), triangles)
     placed = placed_meshes(document)
     primitives = document["meshes"][placed[0][0]]["primitives"]
     notes: list[str] = []

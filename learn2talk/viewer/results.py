@@ -100,7 +100,7 @@ def _read_ply(path: Path, mesh: FaceTemplate | None) -> Result:
         return Result(path.name, "avatar", rest, splats=avatar.splats)
     if vertex is not None and "opacity" not in names:
         surface = read_mesh(path)
-        template = FaceTemplate(path.stem, surface.vertices, surface.triangles)
+        template = FaceTemplate(path.stem, surface.vertices.astype(np.float32), surface.triangles)
         return Result(path.name, "mesh", Motion(template.vertices[None], VIDEO_FPS, template))
     splats = splats_of(tables)
     assert isinstance(splats, Splats)  # without the column of a binding

@@ -210,4 +210,3 @@ def _length_notes(results: tuple[Result, ...], sound_s: float, name: str) -> lis
         and result.moves
         and abs(result.motion.duration_s - sound_s) > ENDS_TOGETHER_S
     ]
-

@@ -106,7 +106,7 @@ def build_app(
     Raises:
         ValueError: aiohttp is not installed, or the page is not built.
     """
-    web = _aiohttp_web()
+    http = _aiohttp_web()
     description, buffers = scene_buffers(scene)
     files = page_files(page_folder)
     files["/"] = files[start_page]
@@ -117,23 +117,23 @@ def build_app(
     async def answer(request: web.Request) -> web.StreamResponse:
         address = request.raw_path  # as it was sent: nothing is decoded, joined or shortened
         if request.method not in ("GET", "HEAD"):
-            raise web.HTTPMethodNotAllowed(request.method, ["GET", "HEAD"])
+            raise http.HTTPMethodNotAllowed(request.method, ["GET", "HEAD"])
         if address in extra:
             return await extra[address](request)
         if address in files:
             data, kind = files[address]
-            return web.Response(body=data, headers={"Content-Type": kind})
+            return http.Response(body=data, headers={"Content-Type": kind})
         if address in buffers:
-            return await _streamed(web, request, buffers[address])
-        raise web.HTTPNotFound(text="nothing here\n")
+            return await _streamed(http, request, buffers[address])
+        raise http.HTTPNotFound(text="nothing here\n")
 
-    app = web.Application(middlewares=[_guard(web)])
+    app: web.Application = http.Application(middlewares=[_guard(http)])
     app.router.add_route("*", "/{anything:.*}", answer)
     return app
 
 
-async def _streamed(web: Any, request: web.Request, buffer: Buffer) -> web.StreamResponse:
-    response: web.StreamResponse = web.StreamResponse(
+async def _streamed(http: Any, request: web.Request, buffer: Buffer) -> web.StreamResponse:
+    response: web.StreamResponse = http.StreamResponse(
         headers={"Content-Type": buffer.content_type, "Content-Length": str(buffer.num_bytes)}
     )
     response.headers.update(_HEADERS)
@@ -145,23 +145,23 @@ async def _streamed(web: Any, request: web.Request, buffer: Buffer) -> web.Strea
     return response
 
 
-def _guard(web: Any) -> Any:
+def _guard(http: Any) -> Any:
     """Refuse what another site's page sends: by a name of its own (DNS rebinding), or across."""
 
-    @web.middleware
+    @http.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         host = request.headers.get("Host", "")
         origin = request.headers.get("Origin")
         if _name_of(host) not in OWN_NAMES:
-            refused: web.StreamResponse = web.Response(
+            refused: web.StreamResponse = http.Response(
                 status=403, text=f"this viewer answers to {LOOPBACK} and localhost only\n"
             )
         elif origin is not None and origin != f"http://{host}":
-            refused = web.Response(status=403, text="this viewer answers its own page only\n")
+            refused = http.Response(status=403, text="this viewer answers its own page only\n")
         else:
             try:
                 refused = await handler(request)
-            except web.HTTPException as error:
+            except http.HTTPException as error:
                 error.headers.update(_HEADERS)
                 raise
         if not refused.prepared:
@@ -224,15 +224,15 @@ def bound_socket(port: int) -> socket.socket:
 async def _run(
     app: web.Application, listening: socket.socket, started: Callable[[Served], None]
 ) -> None:
-    web = _aiohttp_web()
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    http = _aiohttp_web()
+    runner = http.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     try:
-        await web.SockSite(runner, listening).start()
+        await http.SockSite(runner, listening).start()
         started(Served(int(listening.getsockname()[1])))
         await stop.wait()
     finally:

@@ -98,9 +98,7 @@ def _span(path: Path, row: Mapping[str, Any]) -> tuple[float, float]:
     return start, end
 
 
-def _timeline(
-    path: Path, words: tuple[WordTime, ...], phones: tuple[PhoneTime, ...]
-) -> Timeline:
+def _timeline(path: Path, words: tuple[WordTime, ...], phones: tuple[PhoneTime, ...]) -> Timeline:
     said = tuple(word for word in words if word.word.lower() not in SILENT_WORDS)
     estimated = not phones and bool(said)
     if estimated:

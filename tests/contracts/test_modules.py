@@ -38,6 +38,7 @@ DEFINES = (
     ast.Import,
     ast.ImportFrom,
     ast.FunctionDef,
+    ast.AsyncFunctionDef,
     ast.ClassDef,
     ast.Assign,
     ast.AnnAssign,
