@@ -10,7 +10,7 @@ from tyro.conf import Positional, arg
 
 from avsr.command_line import run_commands
 from avsr.training.command import use_one_thread
-from learn2talk.commands import live, look, loop, measure, prepare, train
+from learn2talk.commands import avatar, live, look, loop, measure, prepare, train
 
 DESCRIPTION = "Speech to 3D face motion: train it, measure it, use it."
 
@@ -89,6 +89,8 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "animate": animate,
     "view": look.view,
     "live": live.live,
+    "avatar flame-params": avatar.avatar_flame_params,
+    "avatar from-flame": avatar.avatar_from_flame,
 }
 
 

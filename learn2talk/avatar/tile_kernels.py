@@ -22,13 +22,18 @@ from learn2talk.avatar.reference_rasterizer import MAX_ALPHA, MIN_TRANSMITTANCE
 TILE = 16
 PIXELS = TILE * TILE
 X, Y, A, B, C, RED, GREEN, BLUE, OPACITY, REACH = range(10)
-PACKED = 10
 GRADIENTS = 9  # of all but REACH
+
+# Unsigned: an index that might be negative could count from the end, and would stop the compiler
+# from vectorising. So would a division that may raise: hence error_model="numpy" below.
+LANES = np.uint64(TILE)
+PLANE_1, PLANE_2, PLANE_3, PLANE_4, PLANE_5 = (np.uint64(k * PIXELS) for k in range(1, 6))
 
 # exp(-d) for d from 0 to ln 255 as the 16th power of a polynomial around the middle: a relative
 # error of 3e-10, and no call that would keep the loop from being vectorised.
 MIDDLE = float(np.log(255.0)) / 2
 POWER = 16
+FADED = float(np.exp(-MIDDLE))
 
 
 @njit(cache=True, nogil=True)
@@ -107,7 +112,22 @@ def _rows(y: float, extent: float, top: int) -> tuple[int, int]:
     return int(np.floor(first)), int(np.ceil(last))
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"})
+@njit(cache=True, nogil=True, fastmath={"contract"})
+def _fading(distance: float) -> float:
+    """exp(MIDDLE - distance), of the dtype of ``distance``, which is 0 to ln 255."""
+    number = type(distance)
+    one = number(1.0)
+    u = (number(MIDDLE) - distance) * number(1.0 / POWER)
+    value = (number(1.0 / 5040) * u + number(1.0 / 720)) * u + number(1.0 / 120)
+    value = ((value * u + number(1.0 / 24)) * u + number(1.0 / 6)) * u + number(1.0 / 2)
+    value = (value * u + one) * u + one
+    value *= value
+    value *= value
+    value *= value
+    return value * value
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
 def draw_tiles(
     first_tile: int,
     last_tile: int,
@@ -131,22 +151,19 @@ def draw_tiles(
     height, width = transmittance.shape
     across = (width + TILE - 1) // TILE
     number = packed.dtype.type
-    one, half, middle, zero = number(1.0), number(0.5), number(MIDDLE), number(0.0)
+    zero, half, one, faded = number(0.0), number(0.5), number(1.0), number(FADED)
     max_alpha, min_through = number(MAX_ALPHA), number(MIN_TRANSMITTANCE)
-    inverse_power, faded = number(1.0 / POWER), number(np.exp(-MIDDLE))
-    c2, c3, c4 = number(1.0 / 2), number(1.0 / 6), number(1.0 / 24)
-    c5, c6, c7 = number(1.0 / 120), number(1.0 / 720), number(1.0 / 5040)
     # One array, so that the compiler sees that its parts do not overlap.
     work = np.empty(4 * PIXELS + TILE, dtype=packed.dtype)
-    lanes = 4 * PIXELS
+    lanes = PLANE_4
     for j in range(TILE):
-        work[lanes + j] = number(j)
-    open_pixels = np.empty(TILE, dtype=np.int64)
+        work[lanes + np.uint64(j)] = number(j)
+    row_is_open = np.empty(TILE, dtype=np.bool_)
     for tile in range(first_tile, last_tile):
         top, left = (tile // across) * TILE, (tile % across) * TILE
         work[:PIXELS] = one
         work[PIXELS : 4 * PIXELS] = zero
-        open_pixels[:] = TILE
+        row_is_open[:] = True
         open_rows = TILE
         for pair in range(starts[tile], starts[tile + 1]):
             m = splat_of_pair[pair]
@@ -156,51 +173,45 @@ def draw_tiles(
             peak, reach = packed[m, OPACITY] * faded, packed[m, REACH]
             x = number(left) + half - packed[m, X]
             for row in range(first_row, last_row):
-                if open_pixels[row] == 0:
+                if not row_is_open[row]:
                     continue
                 dy = number(top + row) + half - packed[m, Y]
                 linear, constant = b * dy, c * dy * dy
-                still_open = 0
-                at = row * TILE
-                for j in range(TILE):
+                still_open = zero
+                at = np.uint64(row) * LANES
+                for j in range(LANES):
                     dx = x + work[lanes + j]
                     distance = (a * dx + linear) * dx + constant
                     inside = (distance <= reach) & (distance >= zero)
                     near = min(max(distance, zero), reach)
-                    u = (middle - near) * inverse_power
-                    e = (((c7 * u + c6) * u + c5) * u + c4) * u + c3
-                    e = ((e * u + c2) * u + one) * u + one
-                    e *= e
-                    e *= e
-                    e *= e
-                    e *= e
-                    alpha = min(peak * e, max_alpha)
+                    full = peak * _fading(near)
+                    alpha = min(full, max_alpha)
                     before = work[at + j]
                     after = before * (one - alpha)
                     drawn = inside & (after > min_through)
                     weight = alpha * before if drawn else zero
                     # A pixel that has ended keeps what was let through, with its sign turned.
                     ended = -abs(before) if inside else before
-                    work[at + j] = after if drawn else ended
-                    work[at + j + PIXELS] += weight * red
-                    work[at + j + 2 * PIXELS] += weight * green
-                    work[at + j + 3 * PIXELS] += weight * blue
-                    still_open += 1 if work[at + j] > zero else 0
-                open_pixels[row] = still_open
-                if still_open == 0:
+                    now = after if drawn else ended
+                    work[at + j] = now
+                    work[at + j + PLANE_1] += weight * red
+                    work[at + j + PLANE_2] += weight * green
+                    work[at + j + PLANE_3] += weight * blue
+                    still_open += max(now, zero)
+                if not still_open > zero:
+                    row_is_open[row] = False
                     open_rows -= 1
             if open_rows == 0:
                 break
         for row in range(min(TILE, height - top)):
             for j in range(min(TILE, width - left)):
-                at = row * TILE + j
-                transmittance[top + row, left + j] = abs(work[at])
-                colour[top + row, left + j, 0] = work[at + PIXELS]
-                colour[top + row, left + j, 1] = work[at + 2 * PIXELS]
-                colour[top + row, left + j, 2] = work[at + 3 * PIXELS]
+                pixel = row * TILE + j
+                transmittance[top + row, left + j] = abs(work[pixel])
+                for channel in range(3):
+                    colour[top + row, left + j, channel] = work[pixel + (1 + channel) * PIXELS]
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"})
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
 def draw_tiles_backward(
     first_tile: int,
     last_tile: int,
@@ -231,16 +242,13 @@ def draw_tiles_backward(
     height, width = transmittance.shape
     across = (width + TILE - 1) // TILE
     number = packed.dtype.type
-    one, half, middle, zero = number(1.0), number(0.5), number(MIDDLE), number(0.0)
+    zero, half, one, faded = number(0.0), number(0.5), number(1.0), number(FADED)
     max_alpha, min_through = number(MAX_ALPHA), number(MIN_TRANSMITTANCE)
-    inverse_power, faded = number(1.0 / POWER), number(np.exp(-MIDDLE))
-    c2, c3, c4 = number(1.0 / 2), number(1.0 / 6), number(1.0 / 24)
-    c5, c6, c7 = number(1.0 / 120), number(1.0 / 720), number(1.0 / 5040)
     work = np.empty(5 * PIXELS + TILE, dtype=packed.dtype)
-    lanes = 5 * PIXELS
+    lanes = PLANE_5
     for j in range(TILE):
-        work[lanes + j] = number(j)
-    open_pixels = np.empty(TILE, dtype=np.int64)
+        work[lanes + np.uint64(j)] = number(j)
+    row_is_open = np.empty(TILE, dtype=np.bool_)
     for tile in range(first_tile, last_tile):
         if starts[tile] == starts[tile + 1]:
             continue
@@ -249,15 +257,15 @@ def draw_tiles_backward(
         work[PIXELS : 5 * PIXELS] = zero
         for row in range(min(TILE, height - top)):
             for j in range(min(TILE, width - left)):
-                at = row * TILE + j
-                y, x = top + row, left + j
-                rest = transmittance_gradient[y, x] * transmittance[y, x]
+                pixel = row * TILE + j
+                line, column = top + row, left + j
+                total = transmittance_gradient[line, column] * transmittance[line, column]
                 for channel in range(3):
-                    g = colour_gradient[y, x, channel]
-                    work[at + (2 + channel) * PIXELS] = g
-                    rest += g * colour[y, x, channel]
-                work[at + PIXELS] = rest
-        open_pixels[:] = TILE
+                    g = colour_gradient[line, column, channel]
+                    work[pixel + (2 + channel) * PIXELS] = g
+                    total += g * colour[line, column, channel]
+                work[pixel + PIXELS] = total
+        row_is_open[:] = True
         open_rows = TILE
         for pair in range(starts[tile], starts[tile + 1]):
             m = splat_of_pair[pair]
@@ -270,52 +278,47 @@ def draw_tiles_backward(
             # Of the gradient by distance: sums with 1, dx, dy, dx dx, dx dy, dy dy.
             s1, sx, sy, sxx, sxy, syy = zero, zero, zero, zero, zero, zero
             for row in range(first_row, last_row):
-                if open_pixels[row] == 0:
+                if not row_is_open[row]:
                     continue
                 dy = number(top + row) + half - packed[m, Y]
                 linear, constant = b * dy, c * dy * dy
-                still_open = 0
-                at = row * TILE
+                still_open = zero
+                at = np.uint64(row) * LANES
                 r1, rx, rxx = zero, zero, zero
-                for j in range(TILE):
+                for j in range(LANES):
                     dx = x + work[lanes + j]
                     distance = (a * dx + linear) * dx + constant
                     inside = (distance <= reach) & (distance >= zero)
                     near = min(max(distance, zero), reach)
-                    u = (middle - near) * inverse_power
-                    e = (((c7 * u + c6) * u + c5) * u + c4) * u + c3
-                    e = ((e * u + c2) * u + one) * u + one
-                    e *= e
-                    e *= e
-                    e *= e
-                    e *= e
-                    alpha = min(peak * e, max_alpha)
+                    full = peak * _fading(near)
+                    alpha = min(full, max_alpha)
                     before = work[at + j]
                     clear = one - alpha
                     after = before * clear
                     drawn = inside & (after > min_through)
                     weight = alpha * before if drawn else zero
                     ended = -abs(before) if inside else before
-                    work[at + j] = after if drawn else ended
-                    still_open += 1 if work[at + j] > zero else 0
-                    g_red = work[at + j + 2 * PIXELS]
-                    g_green = work[at + j + 3 * PIXELS]
-                    g_blue = work[at + j + 4 * PIXELS]
+                    now = after if drawn else ended
+                    work[at + j] = now
+                    still_open += max(now, zero)
+                    g_red = work[at + j + PLANE_2]
+                    g_green = work[at + j + PLANE_3]
+                    g_blue = work[at + j + PLANE_4]
                     to_red += weight * g_red
                     to_green += weight * g_green
                     to_blue += weight * g_blue
                     share = red * g_red + green * g_green + blue * g_blue
-                    rest = work[at + j + PIXELS] - weight * share
-                    work[at + j + PIXELS] = rest
+                    rest = work[at + j + PLANE_1] - weight * share
+                    work[at + j + PLANE_1] = rest
                     by_alpha = before * share - rest / clear
                     # d alpha / d distance is -alpha, or 0 where alpha is cut to its largest.
-                    moves = drawn & (peak * e < max_alpha)
+                    moves = drawn & (full < max_alpha)
                     s = -alpha * by_alpha if moves else zero
                     r1 += s
                     rx += s * dx
                     rxx += s * dx * dx
-                open_pixels[row] = still_open
-                if still_open == 0:
+                if not still_open > zero:
+                    row_is_open[row] = False
                     open_rows -= 1
                 s1 += r1
                 sx += rx

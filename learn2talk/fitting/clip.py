@@ -124,6 +124,7 @@ def fit_landmarks(
     landmarks: NDArray,
     tracked: NDArray[np.bool_],
     *,
+    face: PersonalFace | None = None,
     fps: float = VIDEO_FPS,
     config: FitConfig = DEFAULT_FIT,
 ) -> FaceFit:
@@ -136,6 +137,7 @@ def fit_landmarks(
         model: face model.
         landmarks: (T, 478, 3) pixels, y down, z larger = farther (`avsr.tracking.FaceTrack`).
         tracked: bool (T,), True where a face was found; other frames are not read.
+        face: as in :func:`fit_vertices`; it may be that of other clips of the same person.
         fps: frames a second.
         config: noise and priors.
 
@@ -152,7 +154,7 @@ def fit_landmarks(
         )
     filled, _ = fill_missing(landmarks.astype(np.float64), tracked, len(tracked))
     vertices, head = remove_head_pose(filled, HEAD, tracked=tracked)
-    fit = fit_vertices(model, vertices, tracked, fps=fps, config=config)
+    fit = fit_vertices(model, vertices, tracked, face=face, fps=fps, config=config)
     # vertices = s R pixels + t, so pixels = (1 / s) R^-1 (vertices - t).
     back = np.swapaxes(head.rotation, -1, -2)
     translation = np.einsum("tij,tj->ti", back, fit.translation - head.translation)

@@ -65,7 +65,8 @@ class LiveService:
         template: neutral face to move, of the student's topology; None takes the student's own.
         sound: float32 (S,) at 16 kHz in [-1, 1], the file that a page may play; None: no file.
         sound_name: its name, for the page.
-        log: JSON lines of what the pages report, written when a connection ends.
+        log: JSON lines, written when a connection ends: what the pages report ("kind" "report"),
+            and the connection's figures at the end of each utterance ("finished").
 
     Raises:
         ValueError: a student that cannot stream, a look-ahead that it has not, or a template of
@@ -260,10 +261,14 @@ class _Connection:
             self.figures.take_report(said)
         except ValueError as error:
             raise MessageError(NOT_UNDERSTOOD, str(error)) from error
-        if self.service.log is not None:
-            row = {"connection": self.number, "utterance": self.num_utterances, "at_s": time.time()}
-            names = ("shown", "skipped", "late", "latency_ms", "interval_ms")
-            self.service.rows.append(row | {name: said[name] for name in names})
+        names = ("shown", "skipped", "late", "latency_ms", "interval_ms")
+        self._log("report", {name: said[name] for name in names})
+
+    def _log(self, kind: str, values: dict[str, Any]) -> None:
+        if self.service.log is None:
+            return
+        place = {"connection": self.number, "utterance": self.num_utterances}
+        self.service.rows.append({"kind": kind, **place, "at_s": time.time(), **values})
 
     # What is computed
 
@@ -290,7 +295,9 @@ class _Connection:
         self._give(await loop.run_in_executor(pool, session.finish))
         self.figures.dropped += session.dropped_frames
         self.session = self.playing = None
-        self._say({"kind": "finished", "figures": self.figures.as_json()})
+        figures = self.figures.as_json()
+        self._log("finished", figures)
+        self._say({"kind": "finished", "figures": figures})
 
     def _give(self, frames: list[LiveFrame]) -> None:
         """Put frames in the queue; where a page reads too slowly, its oldest go and are counted."""

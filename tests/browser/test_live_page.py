@@ -1,4 +1,4 @@
-"""`learn2talk live` in a real browser: a microphone that plays a spoken file, measured to the end."""
+"""`learn2talk live` in a real browser: a microphone that plays a spoken file, measured."""
 
 from __future__ import annotations
 

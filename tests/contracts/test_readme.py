@@ -40,6 +40,7 @@ def documents(root: Path) -> list[Path]:
         *(root / name for name in ("README.md", "CONTRIBUTING.md")),
         *sorted(root.glob("recipes/**/*.md")),
         *sorted(root.glob("benchmarks/**/*.md")),
+        *sorted(root.glob("docs/*.md")),
     ]
 
 

@@ -94,3 +94,83 @@ def test_missing_empty_and_cut_off(tmp_path: Path) -> None:
         path.write_bytes(whole[:end])
         with pytest.raises(ValueError, match=r"a\.pkl"):
             read_plain_pickle(path)
+
+
+def named(module: str, name: str, state: bytes) -> bytes:
+    """A pickle of Python 2 of an object of a class, with its content."""
+    start = f"ccopy_reg\n_reconstructor\n(c{module}\n{name}\nc__builtin__\nobject\nNtR"
+    return start.encode() + state + b"b."
+
+
+def state_of(**arrays: Any) -> bytes:
+    """A dict as pickled text without its end."""
+    return pickle.dumps(arrays, protocol=2)[2:-1]
+
+
+def test_arrays_of_other_libraries_are_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "a.pkl"
+    path.write_bytes(named("chumpy.ch", "Ch", state_of(x=np.arange(6.0).reshape(2, 3))))
+    found = read_plain_pickle(path)
+    np.testing.assert_array_equal(np.asarray(found), [[0, 1, 2], [3, 4, 5]])
+    assert np.asarray(found, dtype=np.float32).dtype == np.float32
+    parts = {
+        "data": np.array([1.0, 2.0, 3.0]),
+        "indices": np.array([0, 1, 1], np.int32),
+        "indptr": np.array([0, 2, 2, 3], np.int32),
+    }
+    wanted = np.array([[1.0, 2.0], [0.0, 0.0], [0.0, 3.0]])
+    for module in ("scipy.sparse.csr", "scipy.sparse._csr"):
+        path.write_bytes(named(module, "csr_matrix", state_of(_shape=(3, 2), **parts)))
+        np.testing.assert_array_equal(np.asarray(read_plain_pickle(path)), wanted)
+    path.write_bytes(named("scipy.sparse.csc", "csc_matrix", state_of(_shape=(2, 3), **parts)))
+    np.testing.assert_array_equal(np.asarray(read_plain_pickle(path)), wanted.T)
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "message"),
+    [
+        ("Ch", {"x": [1, 2]}, "ChumpyArray holds no array of numbers 'x'"),
+        ("Ch", {"x": np.array(["a"])}, "holds no array of numbers"),
+        ("csc_matrix", {"data": np.ones(2)}, "names places that it does not have"),
+        ("csc_matrix", {"indices": np.array([0, -1, 1])}, "names places"),
+        ("csc_matrix", {"indices": np.array([0, 1, 2])}, "names places"),
+        ("csc_matrix", {"indptr": np.array([0, 2, 1, 3])}, "do not follow one another"),
+        ("csc_matrix", {"indptr": np.array([0, 2, 3, 4])}, "do not follow one another"),
+        ("csc_matrix", {"indptr": np.array([0.0, 2, 2, 3])}, "do not follow one another"),
+        ("csc_matrix", {"_shape": (2, 2)}, "names places"),
+        ("csc_matrix", {"_shape": (10**6, 10**6)}, "at most 100000000 values"),
+        ("csc_matrix", {"_shape": (2,)}, "2 sizes"),
+        ("csc_matrix", {"_shape": "ab"}, "2 sizes"),
+    ],
+)
+def test_arrays_of_other_libraries_that_are_none(
+    tmp_path: Path, name: str, changed: dict[str, Any], message: str
+) -> None:
+    state: dict[str, Any] = {
+        "_shape": (2, 3),
+        "data": np.array([1.0, 2.0, 3.0]),
+        "indices": np.array([0, 1, 1]),
+        "indptr": np.array([0, 2, 2, 3]),
+    }
+    module = "chumpy.ch" if name == "Ch" else "scipy.sparse.csc"
+    (tmp_path / "a.pkl").write_bytes(named(module, name, state_of(**state | changed)))
+    found = read_plain_pickle(tmp_path / "a.pkl")
+    with pytest.raises(ValueError, match=message):
+        np.asarray(found)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        b"ccopy_reg\n_reconstructor\n(c__builtin__\ndict\nc__builtin__\nobject\nNtR.",
+        named("chumpy.ch", "Ch", b"(I1\nI2\nt"),  # its content is no dict
+        b"cchumpy.ch\nCh\n}b.",  # content for the class itself
+        b"cchumpy.ch\nCh\n(I1\ntR.",  # called with an argument
+        b"cchumpy.ch\nChLambda\n.",
+        b"cscipy.sparse\neye\n(I3\ntR.",
+    ],
+)
+def test_calls_by_hand_of_other_libraries_are_refused(tmp_path: Path, call: bytes) -> None:
+    (tmp_path / "a.pkl").write_bytes(call)
+    with pytest.raises(ValueError, match=r"a\.pkl: .*(refused|not a whole pickle)"):
+        read_plain_pickle(tmp_path / "a.pkl")
