@@ -102,6 +102,7 @@ def run_live(
             started=started,
             routes={SOCKET: service.handle},
             start_page=START_PAGE,
+            ending=service.say_goodbye,
         )
     finally:
         service.close()

@@ -45,7 +45,7 @@ UNSENT_LIMIT = 2 * VIDEO_FPS  # frames that wait for a page that reads too slowl
 UNREAD_LIMIT = 1000  # frames and answers that wait to be sent
 HEARTBEAT_S = 5.0  # a client that does not answer a ping in half of this is gone
 REASON_BYTES = 123  # of a closing message
-NOT_UNDERSTOOD, REFUSED, BROKEN, LATER = 1007, 1008, 1011, 1013  # closing codes
+GOING, NOT_UNDERSTOOD, REFUSED, BROKEN, LATER = 1001, 1007, 1008, 1011, 1013  # closing codes
 
 
 class MessageError(ValueError):
@@ -90,7 +90,7 @@ class LiveService:
         self.figures = LiveFigures(self.algorithmic_ms)  # of the connections that have ended
         self.rows: list[dict[str, Any]] = []  # of the log
         self.num_connections = 0  # so far
-        self.num_open = 0
+        self.open: set[web.WebSocketResponse] = set()
         # One thread: the networks are small, and sessions take turns by their pieces of sound.
         # The number of torch's threads belongs to the thread that sets it.
         self.pool = ThreadPoolExecutor(1, "live_face", torch.set_num_threads, (1,))
@@ -108,20 +108,25 @@ class LiveService:
             heartbeat=HEARTBEAT_S, max_msg_size=MAX_MESSAGE_BYTES + 1, timeout=2.0
         )
         await socket.prepare(request)
-        if self.num_open >= MAX_CONNECTIONS:
+        if len(self.open) >= MAX_CONNECTIONS:
             full = f"{MAX_CONNECTIONS} pages are open already; close one"
             await socket.close(code=LATER, message=full.encode())
             return socket
-        self.num_open += 1
+        self.open.add(socket)
         self.num_connections += 1
         connection = _Connection(self, socket, self.num_connections)
         try:
             await connection.run()
         finally:
-            self.num_open -= 1
+            self.open.discard(socket)
             self.figures.add(connection.figures)
             self.write_log()
         return socket
+
+    async def say_goodbye(self) -> None:
+        """Close every connection, with a reason; the server ends."""
+        for socket in tuple(self.open):
+            await socket.close(code=GOING, message=b"it was ended")
 
     def write_log(self) -> None:
         """Write every row so far, where a log was asked for."""

@@ -142,7 +142,7 @@ def test_two_pages_at_once_hear_their_own_voice(trained) -> None:
             await socket.close()
 
     served(service, talk)
-    assert service.figures.made == 20 and service.num_open == 0
+    assert service.figures.made == 20 and not service.open
 
 
 def test_a_file_is_played_at_its_pace(trained) -> None:
@@ -251,7 +251,7 @@ def test_what_is_no_message_closes_with_a_code_and_a_reason(
         assert len(await speak(other, speech(6))) == 6
 
     served(service, talk)
-    assert service.num_open == 0
+    assert not service.open
 
 
 def test_a_client_that_vanishes_in_the_middle_leaves_nothing_behind(trained) -> None:
@@ -263,10 +263,10 @@ def test_a_client_that_vanishes_in_the_middle_leaves_nothing_behind(trained) -> 
         await socket.send_bytes(struct.pack("<d", 0) + speech(20).tobytes())
         socket._response.connection.transport.abort()  # no closing handshake
         for _ in range(100):
-            if not service.num_open:
+            if not service.open:
                 break
             await asyncio.sleep(0.02)
-        assert service.num_open == 0
+        assert not service.open
         assert len(asyncio.all_tasks()) < 8  # the server's own: none of the connection
         assert len(await speak(await opened(client), speech(6))) == 6
 
@@ -340,6 +340,23 @@ def test_a_mistake_of_ours_closes_with_its_code_and_is_told(trained, monkeypatch
 
     served(LiveService(trained), talk)
     assert [str(one["exception"]) for one in told] == ["made to fail"]
+
+
+def test_pages_are_told_that_the_server_ends(trained) -> None:
+    service = LiveService(trained)
+
+    async def talk(client: Any) -> None:
+        sockets = [await opened(client) for _ in range(2)]
+        await sockets[0].send_json(START)
+        goodbye = asyncio.create_task(service.say_goodbye())
+        for socket in sockets:
+            message = await socket.receive()
+            while not isinstance(message.data, int):
+                message = await socket.receive()
+            assert (message.data, message.extra) == (1001, "it was ended")
+        await goodbye
+
+    served(service, talk)
 
 
 def test_too_many_pages_are_asked_to_come_later(trained, monkeypatch) -> None:
