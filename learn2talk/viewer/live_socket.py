@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,9 +36,6 @@ from learn2talk.viewer.live_session import (
     checked_format,
     read_sound,
 )
-
-if TYPE_CHECKING:
-    from aiohttp import web
 
 MAX_CONNECTIONS = 8
 UNSENT_LIMIT = 2 * VIDEO_FPS  # frames that wait for a page that reads too slowly
@@ -90,7 +87,7 @@ class LiveService:
         self.figures = LiveFigures(self.algorithmic_ms)  # of the connections that have ended
         self.rows: list[dict[str, Any]] = []  # of the log
         self.num_connections = 0  # so far
-        self.open: set[web.WebSocketResponse] = set()
+        self.open: set[Any] = set()  # aiohttp's WebSocketResponse, here and below
         # One thread: the networks are small, and sessions take turns by their pieces of sound.
         # The number of torch's threads belongs to the thread that sets it.
         self.pool = ThreadPoolExecutor(1, "live_face", torch.set_num_threads, (1,))
@@ -99,8 +96,15 @@ class LiveService:
         """A face at rest that has heard nothing."""
         return LiveFace(self.student, self.template, look_ahead_frames=self.look_ahead_frames)
 
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Serve one page until it goes; a route of the viewer, behind its checks."""
+    async def handle(self, request: Any) -> Any:
+        """Serve one page until it goes: a route of the viewer, behind its checks.
+
+        Args:
+            request: aiohttp's, of a WebSocket.
+
+        Returns:
+            aiohttp's response, when the page has gone.
+        """
         from aiohttp import web
 
         # A message that is longer than a second of sound closes with code 1009.
@@ -141,7 +145,7 @@ class LiveService:
 class _Connection:
     """One page: at most one utterance at a time, computed and sent by tasks of their own."""
 
-    def __init__(self, service: LiveService, socket: web.WebSocketResponse, number: int) -> None:
+    def __init__(self, service: LiveService, socket: Any, number: int) -> None:
         self.service, self.socket, self.number = service, socket, number
         self.figures = LiveFigures(service.algorithmic_ms)
         self.session: LiveSession | None = None
