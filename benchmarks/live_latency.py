@@ -231,13 +231,13 @@ def _ahead_table(report: Mapping[str, Any]) -> str:
     lines = [
         f"{rows[0]['sentences']} sentences of GRID's test split, {rows[0]['frames']} frames.",
         "",
-        "| look-ahead | algorithm's latency | lip deviation, mean | 95 % | gap | unrest "
+        "| look-ahead, frames | algorithm's latency | lip deviation, mean | 95 % | gap | unrest "
         "| computing a piece, median | 95 % |",
         "|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
         lines.append(
-            f"| {row['look_ahead_frames']} frames | {row['latency_ms']:.1f} ms "
+            f"| {row['look_ahead_frames']} | {row['latency_ms']:.1f} ms "
             f"| {row['lip_deviation_mm']:.3f} mm | {row['lip_deviation_95_mm']:.3f} mm "
             f"| {row['lip_gap_deviation_mm']:.3f} mm | {row['unrest_mm']:.3f} mm "
             f"| {row['compute_median_ms']:.2f} ms | {row['compute_95_ms']:.2f} ms |"
