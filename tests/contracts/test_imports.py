@@ -49,7 +49,7 @@ DRAWS = {
     for name in ("rand", "randn", "randint", "randperm", "bernoulli", "multinomial", "normal")
 }
 HIDDEN_STATE = re.compile(r"(np|numpy)\.random\.(?!default_rng)[a-z_]+")
-ONLY_IN_EXTRAS = {"aiohttp", "mediapipe", "matplotlib", "cv2", "espeakng_loader"}
+ONLY_IN_EXTRAS = {"mediapipe", "matplotlib", "cv2", "espeakng_loader"}
 
 
 def wrong_directions(root: Path) -> list[str]:

@@ -280,3 +280,9 @@ def test_the_command_ends_cleanly(tmp_path: Path, repository: Path, number: int)
     child.send_signal(number)
     out, errors = child.communicate(timeout=20)
     assert (child.returncode, out, errors) == (0, "viewer ended\n", "")
+
+
+def test_without_aiohttp_the_extra_is_named(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "aiohttp", None)
+    with pytest.raises(ValueError, match=r"avsr-learn2talk\[viewer\]"):
+        build_app(scene)
