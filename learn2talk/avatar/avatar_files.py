@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from learn2talk.avatar.binding import check_binding, pose_splats
+from learn2talk.avatar.camera_files import camera_facts, camera_of
 from learn2talk.avatar.cameras import PinholeCamera
 from learn2talk.avatar.splat_files import PlyTables, ply_blocks, ply_tables, splats_of, write_splats
 from learn2talk.avatar.splats import BoundSplats, Splats
@@ -28,7 +29,6 @@ _VERTEX = np.dtype([(axis, "<f4") for axis in "xyz"])
 _TRIANGLE = np.dtype([(corner, "<i4") for corner in "abc"])
 _MEMBER = np.dtype([("region", "<i4"), ("vertex", "<i4")])
 _PIXEL = np.dtype([(colour, "u1") for colour in ("red", "green", "blue")])
-_CAMERA_NUMBERS = ("fx", "fy", "cx", "cy", "width", "height", "near")
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,21 +218,3 @@ def _columns(tables: PlyTables, name: str, dtype: np.dtype) -> NDArray:
     ]
     empty = np.empty((0, len(found)), dtype[0])
     return np.concatenate([empty, *blocks]).astype(dtype[0])
-
-
-def camera_facts(camera: PinholeCamera) -> dict[str, Any]:
-    """A camera, JSON-ready; `camera_of` reads it."""
-    return {
-        "rotation": camera.rotation.tolist(),
-        "translation": camera.translation.tolist(),
-        **{name: getattr(camera, name) for name in _CAMERA_NUMBERS},
-    }
-
-
-def camera_of(facts: Any, path: Path) -> PinholeCamera:
-    """A camera from what `camera_facts` gave. Raises ValueError that names the file."""
-    try:
-        numbers = {name: facts[name] for name in _CAMERA_NUMBERS}
-        return PinholeCamera(np.array(facts["rotation"]), np.array(facts["translation"]), **numbers)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: its camera cannot be read ({error}); copy it again") from error

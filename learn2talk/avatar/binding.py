@@ -51,7 +51,10 @@ def triangle_frames(vertices: Tensor, triangles: Tensor) -> TriangleFrames:
     normal = torch.linalg.cross(a0, other)
     # Where the corners lie on a line: the axis least along a0, made perpendicular to it.
     aside = torch.nn.functional.one_hot(a0.abs().argmin(dim=-1), 3).to(a0.dtype)
-    a1 = _unit(normal, torch.linalg.cross(a0, aside))
+    upright = torch.linalg.cross(a0, aside)
+    a1 = _unit(normal, upright)
+    # Round-off tilts the normal of a thin triangle towards a0.
+    a1 = _unit(a1 - (a1 * a0).sum(dim=-1, keepdim=True) * a0, upright)
     a2 = -torch.linalg.cross(a1, a0)
     height = (a2 * other).sum(dim=-1).abs()
     size = ((length + height) / 2).clamp_min(torch.finfo(edge.dtype).tiny)
