@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+import learn2talk
 from learn2talk.avatar.avatar_files import load_avatar
 from learn2talk.avatar.binding import pose_splats
 from learn2talk.avatar.flame_motion import flame_face, flame_params_of, motion_of_flame
@@ -26,9 +27,11 @@ from learn2talk.avatar.splats import BoundSplats
 from learn2talk.cli import main
 from learn2talk.files import save_motion
 from learn2talk.head_pose import with_head_pose, without_head_pose
+from learn2talk.region_files import RegionFile, write_regions
 from learn2talk.schema import FaceTemplate, Motion
 from tests.learn2talk.avatar.made_up_flame import (
     flame_arrays,
+    flame_of_ict,
     made_up_flame,
     random_params,
     sheet_of,
@@ -162,6 +165,22 @@ def test_a_motion_of_another_topology_is_retargeted_first(flame_files: Path) -> 
     assert report.lips_mean_mm is not None and report.lips_mean_mm < 2.0
     with pytest.raises(ValueError, match=r"face is 'procedural_head' .*--flame-files"):
         flame_params_of(short, model)
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+def test_speech_of_grid_on_a_real_heads_geometry(avsr_data: Path, tmp_path: Path) -> None:
+    """The bundled student hears a GRID clip; the mouth that follows is off by half a millimetre."""
+    motion = learn2talk.animate(avsr_data / "grid" / "others" / "lbax4n.mpg")
+    model, face = flame_of_ict(avsr_data / "ict_facekit")
+    described = RegionFile(model.topology, "m", "ICT-FaceKit", face.regions)
+    write_regions(tmp_path / "regions.json", described)
+    found, report = flame_params_of(motion, model, folder=tmp_path)
+    print(*report.lines(), sep="\n")
+    assert len(found) == 75
+    assert report.mean_mm < 0.25 and report.p95_mm < 1.0
+    assert report.lips_mean_mm is not None and report.lips_mean_mm < 0.5
+    assert report.expression_max < 2.0
 
 
 def test_motions_that_cannot_be_fitted() -> None:
