@@ -1,4 +1,4 @@
-"""Speech in, a moving face out: arrays, a film with sound, and the files of `FORMATS`.
+"""Speech in, a moving face out, as arrays; `learn2talk.animation_files` writes files.
 
 The module can be called itself: `learn2talk.animate("speech.wav")`.
 """
@@ -6,9 +6,7 @@ The module can be called itself: `learn2talk.animate("speech.wav")`.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,19 +14,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from avsr.data.dataset import features_of
-from avsr.files import read_audio, sha256_file, write_video
+from avsr.files import read_audio
 from avsr.units import SAMPLES_PER_FRAME, VIDEO_FPS
 from learn2talk.data.hearing import log_mel_in_pieces
 from learn2talk.data.styles import AVERAGE
 from learn2talk.default_student import default_student
-from learn2talk.export.arkit import ArkitCurves, solve_arkit
-from learn2talk.export.curves import write_arkit_json, write_live_link_csv
-from learn2talk.export.gltf import write_glb
-from learn2talk.files import TrainedStudent, load_motion, load_student, save_motion
-from learn2talk.head_motion_files import TrainedHeadMotion, load_head_motion
+from learn2talk.files import TrainedStudent, load_student
+from learn2talk.head_motion_files import TrainedHeadMotion
 from learn2talk.head_pose import without_head_pose
 from learn2talk.liveliness import PIECE_FRAMES, lively
 from learn2talk.models.styles import (
@@ -38,13 +32,12 @@ from learn2talk.models.styles import (
     speaker_style,
     style_statistics,
 )
-from learn2talk.render import render_frames
 from learn2talk.schema import FaceTemplate, Motion
 
 MIN_STYLE_S = 1.0  # of a reference clip: statistics of less are those of a word
 
 
-def _checked_waveform(waveform: NDArray, name: str) -> NDArray[np.float32]:
+def checked_waveform(waveform: NDArray, name: str) -> NDArray[np.float32]:
     """`waveform` as float32 (S,), or a ValueError."""
     array = np.asarray(waveform, dtype=np.float32)
     if array.ndim != 1:
@@ -115,7 +108,7 @@ def displacement_of(
     Raises:
         ValueError: not mono, shorter than a frame, or not finite; a style that the student lacks.
     """
-    sound = _checked_waveform(waveform, "speech")
+    sound = checked_waveform(waveform, "speech")
     chosen, num_mels = style_of(student, style), student.model.config.num_mels
     if num_mels is None:
         features = torch.from_numpy(features_of(sound, None))
@@ -180,155 +173,14 @@ def animate(
         trained = load_student(default_student() if student is None else student)
     face = trained.face_of(template)
     if isinstance(audio, (str, Path)):
-        waveform = _checked_waveform(read_audio(audio), str(audio))
+        waveform = checked_waveform(read_audio(audio), str(audio))
     else:
-        waveform = _checked_waveform(audio, "speech")
+        waveform = checked_waveform(audio, "speech")
     displacement = displacement_of(trained, waveform, style)
     vertices = np.repeat(face.vertices[None], len(displacement), axis=0)
     vertices[:, trained.animated_ids] += displacement
     motion = Motion(vertices, float(VIDEO_FPS), face)
     return lively(motion, waveform, head_motion, blinks, seed)
-
-
-def animate_file(
-    audio: Path,
-    student: Path | None,
-    outs: Sequence[Path],
-    *,
-    template: FaceTemplate | None = None,
-    style: str | None = None,
-    size: int = 512,
-    progress: bool = True,
-    head_motion: Path | None = None,
-    blinks: bool = False,
-    seed: int = 0,
-) -> list[Path]:
-    """Animate a file and write the result in each form that the names in `outs` ask for.
-
-    Args:
-        audio: sound or video file.
-        student: folder of a trained student; None takes the one that comes with the package.
-        outs: files to write, each in the form that its ending names in `FORMATS`.
-        template: as in `animate`.
-        style: a known speaker, "average", or a motion file (`.npz`) to take the style from.
-        size: width and height of the film, pixels, even.
-        progress: show a bar while rendering, once it has lasted 2 seconds.
-        head_motion: folder of a trained head motion; None: the head stays still.
-        blinks: whether the eyes blink.
-        seed: of head motion and blinks.
-
-    Returns:
-        the files that were written, in order.
-
-    Raises:
-        ValueError: an unknown ending, before anything is computed; otherwise as `animate`.
-    """
-    for out in outs:
-        if out.suffix not in FORMATS:
-            known = ", ".join(f"{suffix} ({what})" for suffix, (what, _) in FORMATS.items())
-            raise ValueError(f"{out}: unknown ending {out.suffix!r}; give {known}")
-    if size < 2 or size % 2:
-        raise ValueError(f"film size is {size} pixels; H.264 needs an even number, 512 is usual")
-    trained = load_student(default_student() if student is None else student)
-    waveform = _checked_waveform(read_audio(audio), str(audio))
-    given: str | Motion | None = style
-    if style is not None and Path(style).suffix == ".npz":
-        given, _ = load_motion(style)
-    said: dict[str, Any] = (
-        {} if style is None else {"style": style if given is style else Path(style).name}
-    )
-    mover = None if head_motion is None else load_head_motion(head_motion)
-    motion = animate(
-        waveform, trained, template, given, head_motion=mover, blinks=blinks, seed=seed
-    )
-    if mover is not None:
-        said["head_motion_sha256"] = mover.provenance["weights_sha256"]
-    if mover is not None or blinks:
-        said |= {"blinks": blinks, "seed": seed}
-    made = _Animation(motion, waveform, _provenance(audio, trained) | said, size, progress)
-    for out in outs:
-        FORMATS[out.suffix][1](out, made)
-    return list(outs)
-
-
-@dataclass(frozen=True, eq=False)
-class _Animation:
-    """What `animate_file` made, for the writers; ARKit curves are solved once, when asked for."""
-
-    motion: Motion
-    waveform: NDArray[np.float32]
-    provenance: dict[str, Any]
-    size: int
-    progress: bool
-
-    @cached_property
-    def curves(self) -> ArkitCurves:
-        return solve_arkit(self.motion)
-
-
-def write_film(
-    out: Path,
-    motion: Motion,
-    waveform: NDArray[np.float32],
-    *,
-    size: int = 512,
-    progress: bool = True,
-) -> None:
-    """Render a motion off screen on the CPU and write it with its sound.
-
-    Args:
-        out: `.mp4` (H.264, AAC).
-        motion: at a whole number of frames a second.
-        waveform: float32 (S,) at 16 kHz in [-1, 1].
-        size: width and height, pixels, even.
-        progress: show a bar once it has lasted 2 seconds.
-    """
-    frames = tqdm(
-        render_frames(motion.vertices, motion.template, size=size),
-        total=len(motion.vertices),
-        desc=f"render {out.name}",
-        unit="frame",
-        delay=2.0,
-        disable=not progress,
-    )
-    write_video(out, frames, round(motion.fps), np.clip(waveform, -1.0, 1.0))
-
-
-def _provenance(audio: Path, trained: TrainedStudent) -> dict[str, Any]:
-    return {
-        "audio": audio.name,
-        "audio_sha256": sha256_file(audio),
-        "student": {k: v for k, v in trained.provenance.items() if k != "excluded"},
-        "made_by": "learn2talk animate",
-        "generated": True,
-    }
-
-
-# What an ending means: words for messages, and the writer.
-FORMATS: dict[str, tuple[str, Callable[[Path, _Animation], object]]] = {
-    ".mp4": (
-        "film with sound",
-        lambda out, made: write_film(
-            out, made.motion, made.waveform, size=made.size, progress=made.progress
-        ),
-    ),
-    ".npz": (
-        "motion in millimetres",
-        lambda out, made: save_motion(out, made.motion, made.provenance),
-    ),
-    ".glb": (
-        "glTF mesh with morph targets, without sound",
-        lambda out, made: write_glb(out, made.motion, made.provenance),
-    ),
-    ".csv": (
-        "ARKit curves as Live Link Face writes them",
-        lambda out, made: write_live_link_csv(out, made.curves),
-    ),
-    ".json": (
-        "ARKit curves",
-        lambda out, made: write_arkit_json(out, made.curves, made.provenance),
-    ),
-}
 
 
 class _CallableModule(ModuleType):

@@ -10,7 +10,8 @@ from tyro.conf import Positional, arg
 
 from avsr.command_line import run_commands
 from avsr.training.command import use_one_thread
-from learn2talk.commands import avatar, look, loop, measure, prepare, train
+from learn2talk.commands import avatar as avatars
+from learn2talk.commands import live, look, loop, measure, prepare, train
 
 DESCRIPTION = "Speech to 3D face motion: train it, measure it, use it."
 
@@ -21,7 +22,9 @@ def animate(
     student: Path | None = None,
     template: Path | None = None,
     style: str | None = None,
-    size: int = 512,
+    avatar: str | None = None,
+    camera: str | None = None,
+    size: int | None = None,
     head_motion: Path | None = None,
     blinks: bool = False,
     seed: int = 0,
@@ -37,13 +40,17 @@ def animate(
         template: neutral face (.npz) of the student's topology to move instead of its own.
         style: a speaker that the student knows, "average", or a motion (.npz) whose talker's way of
             moving the lips is taken.
-        size: width and height of the film, pixels.
+        avatar: head of 3D Gaussians (.ply of 'learn2talk avatar build') that the film shows, or
+            "built-in"; without it the mesh is drawn. Other files hold the motion on its mesh.
+        camera: of an avatar: "front" (as in the film it was made from; the default), "orbit", or a
+            camera file (.json).
+        size: height of the film, pixels; 512, or that of the avatar's film.
         head_motion: folder of 'learn2talk train head-motion', which moves the head; without it the
             head stays still.
         blinks: whether the eyes blink; the face must have eyelids, as the built-in head has.
         seed: of head motion and blinks; another one gives another movement.
     """
-    from learn2talk.animate import animate_file
+    from learn2talk.animation_files import animate_file
     from learn2talk.files import load_template
 
     if not out:
@@ -55,10 +62,13 @@ def animate(
         out,
         template=face,
         style=style,
+        avatar=avatar,
+        camera=camera,
         size=size,
         head_motion=head_motion,
         blinks=blinks,
         seed=seed,
+        say=print,
     )
     for path in written:
         print(f"written {path}")
@@ -88,8 +98,12 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "augmentation-study": loop.augmentation_study,
     "animate": animate,
     "view": look.view,
-    "avatar flame-params": avatar.avatar_flame_params,
-    "avatar from-flame": avatar.avatar_from_flame,
+    "live": live.live,
+    "avatar build": avatars.avatar_build,
+    "avatar bind": avatars.avatar_bind,
+    "avatar procedural": avatars.avatar_procedural,
+    "avatar flame-params": avatars.avatar_flame_params,
+    "avatar from-flame": avatars.avatar_from_flame,
 }
 
 

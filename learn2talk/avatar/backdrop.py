@@ -5,6 +5,7 @@ Axis letters: T frames, H W picture, V vertices, F triangles.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate, max_pool2d
+
+_MEDIAN_OF = 120  # more pictures change it by less than the camera's noise
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +33,7 @@ class Backdrop:
 
 
 def backdrop_of(
-    pictures: NDArray[np.uint8],
+    pictures: Sequence[NDArray[np.uint8]] | NDArray[np.uint8],
     head: NDArray[np.bool_],
     neck: NDArray[np.bool_],
     reach_share: float = 0.22,
@@ -49,10 +52,19 @@ def backdrop_of(
     columns = np.flatnonzero(head.any(axis=0))
     reach = max(1, round(reach_share * (columns[-1] - columns[0] + 1)))
     hull = _grown(head, reach) | _grown(neck, max(1, reach // 8))
-    still = torch.from_numpy(np.median(pictures, axis=0).astype(np.float32)).permute(2, 0, 1)
+    still = torch.from_numpy(median_picture(pictures).astype(np.float32)).permute(2, 0, 1)
     filled = _carried_inwards(still, ~hull) if not bool(hull.all()) else still
     picture = filled.permute(1, 2, 0).round().clamp(0, 255).byte().numpy()
     return Backdrop(np.ascontiguousarray(picture), hull.numpy())
+
+
+def median_picture(pictures: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The median (H, W, 3) of pictures (T, H, W, 3), of up to 120 of them, evenly taken."""
+    taken = np.linspace(0, len(pictures) - 1, min(len(pictures), _MEDIAN_OF)).round().astype(int)
+    median: NDArray[np.uint8] = np.median(np.stack([pictures[i] for i in taken]), axis=0).astype(
+        np.uint8
+    )
+    return median
 
 
 def _grown(seen: NDArray[np.bool_], reach: int) -> Tensor:

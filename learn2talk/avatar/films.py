@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from avsr.files import stream_video
 from avsr.tracking import HEAD, FaceTracker, choose_face
 from avsr.units import VIDEO_FPS
-from avsr.video import fill_missing, remove_head_pose, smooth_rotations
+from avsr.video import fill_missing, reject_broken_segments, remove_head_pose, smooth_rotations
 from learn2talk.avatar.cameras import PinholeCamera
 from learn2talk.fitting.clip import FaceFit, fit_landmarks, neutral_landmarks
 from learn2talk.fitting.face_model import FaceModel
-from learn2talk.fitting.identity import PersonalFace, fit_identity
+from learn2talk.fitting.identity import fit_identity
 from learn2talk.head.eyelids import close_eyelids, has_eyelids
+from learn2talk.schema import FaceTemplate
 
 # Landmarks above and below an open eye, and its corners: the image's left eye, then its right.
 _EYES = (
@@ -41,8 +42,8 @@ class FilmConfig:
 
     height: int = 576
     """Pictures higher than this are made smaller, pixels; smaller ones stay as they are."""
-    max_frames: int = 1500
-    """Frames taken of all films together at most, evenly; each film's tracking sees them all."""
+    max_frames: int = 600
+    """Pictures kept of all films together at most, evenly; the tracking sees every frame."""
     camera_distance_mm: float = 2500.0
     """How far the camera is taken to stand from the head. The landmarks' own camera is
     orthographic and cannot tell; near ones bend the face."""
@@ -76,9 +77,12 @@ class TrackedFilm:
 
 @dataclass(frozen=True, eq=False)
 class TrackedPerson:
-    """Films of one person: who it is, the films, and the camera with the head in its mean pose."""
+    """Films of one person.
 
-    face: PersonalFace
+    template: the neutral face. camera: with the head in the mean of its poses.
+    """
+
+    template: FaceTemplate
     films: tuple[TrackedFilm, ...]
     camera: PinholeCamera
 
@@ -115,59 +119,79 @@ def track_person(
     """
     if not paths:
         raise ValueError("no film to make an avatar of; give one or several")
-    read: list[tuple[NDArray[np.uint8], NDArray, NDArray[np.bool_]]] = []
+    read: list[_Read] = []
+    most = max(1, config.max_frames // len(paths))
     with FaceTracker(landmarker_model) as tracker:
         for path in paths:
-            read.append(_read(path, tracker, config.height, say))
-            first, size = read[0][0].shape[1:3], read[-1][0].shape[1:3]
+            read.append(_read(path, tracker, config.height, most, say))
+            first, size = read[0].pictures.shape[1:3], read[-1].pictures.shape[1:3]
             if size != first:
                 raise ValueError(
                     f"{path}: pictures of {size[1]} x {size[0]}, those of {paths[0]} have "
                     f"{first[1]} x {first[0]}; give films of one camera"
                 )
     neutrals = []
-    for _, landmarks, tracked in read:
-        filled, _ = fill_missing(landmarks.astype(np.float64), tracked, len(tracked))
-        vertices, _ = remove_head_pose(filled, HEAD, tracked=tracked)
-        neutrals.append(neutral_landmarks(vertices, tracked))
+    for one in read:
+        filled, _ = fill_missing(one.landmarks.astype(np.float64), one.tracked, len(one.tracked))
+        vertices, _ = remove_head_pose(filled, HEAD, tracked=one.tracked)
+        neutrals.append(neutral_landmarks(vertices, one.tracked))
     face = fit_identity(model, np.median(neutrals, axis=0))
-    fits = [fit_landmarks(model, landmarks, tracked, face=face) for _, landmarks, tracked in read]
-    height, width = read[0][0].shape[1:3]
-    scales = np.concatenate([fit.scale[t] for fit, (_, _, t) in zip(fits, read, strict=True)])
+    fits = [fit_landmarks(model, one.landmarks, one.tracked, face=face) for one in read]
+    height, width = read[0].pictures.shape[1:3]
+    scales = np.concatenate([fit.scale[r.tracked] for fit, r in zip(fits, read, strict=True)])
     focal = float(np.median(scales)) * config.camera_distance_mm
     centre = (width / 2.0, height / 2.0)
-    steps = _steps([int(tracked.sum()) for _, _, tracked in read], config.max_frames)
     films = tuple(
-        _film(path, pictures, landmarks, tracked, fit, focal, centre, step, config.blinks)
-        for path, (pictures, landmarks, tracked), fit, step in zip(
-            paths, read, fits, steps, strict=True
-        )
+        _film(one, fit, focal, centre, config.blinks) for one, fit in zip(read, fits, strict=True)
     )
     turns = np.concatenate([film.rotations[film.tracked] for film in films])
     moves = np.concatenate([film.translations[film.tracked] for film in films])
     mean = smooth_rotations(turns.mean(0, keepdims=True), 0.0)[0]
     camera = PinholeCamera(mean, moves.mean(0), focal, focal, *centre, width, height)
-    return TrackedPerson(face, films, camera)
+    return TrackedPerson(face.template, films, camera)
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """Every ``step``-th picture of a film; landmarks (T, 478, 3) of all, where tracked (T,)."""
+
+    path: Path
+    pictures: NDArray[np.uint8]
+    step: int
+    landmarks: NDArray[np.float32]
+    tracked: NDArray[np.bool_]
 
 
 def _read(
-    path: Path, tracker: FaceTracker, height: int, say: Callable[[str], None]
-) -> tuple[NDArray[np.uint8], NDArray, NDArray[np.bool_]]:
-    """Pictures (T, H, W, 3), landmarks (T, 478, 3) in their pixels, and where there are any."""
-    pictures, faces = [], []
+    path: Path, tracker: FaceTracker, height: int, most: int, say: Callable[[str], None]
+) -> _Read:
+    """Follow the face through a film and keep up to ``most`` of its pictures, evenly."""
+    pictures: list[NDArray[np.uint8]] = []
+    faces: list[list[np.ndarray]] = []
+    step, size = 1, (0, 0)
     for frame in stream_video(path, VIDEO_FPS):
-        pictures.append(shrunk(frame, height))
-        faces.append(tracker.detect(pictures[-1]))
-    stack = np.stack(pictures)
-    track = choose_face(faces, stack.shape[1], stack.shape[2])
-    count = int(track.tracked.sum())
+        picture = shrunk(frame, height)
+        size = picture.shape[:2]
+        if len(faces) % step == 0:
+            pictures.append(picture)
+        faces.append(tracker.detect(picture))
+        if len(pictures) > most:  # the film is longer than was known: every second one stays
+            pictures, step = pictures[::2], 2 * step
+    track = choose_face(faces, *size)
+    tracked = track.tracked
+    if step == 1 and tracked.any():  # pictures far apart differ as damaged ones do
+        tracked = reject_broken_segments(np.stack(pictures), tracked)
+    count = int(tracked.sum())
     if not count:
-        raise ValueError(f"{path}: no face was found in any of {len(stack)} frames; give another")
+        raise ValueError(
+            f"{path}: no face was found in any of {len(faces)} frames; give a film that shows one"
+        )
     say(
-        f"{path}: {len(stack)} frames of {stack.shape[2]} x {stack.shape[1]}, a face in {count}"
+        f"{path}: {len(faces)} frames of {size[1]} x {size[0]}, a face in {count}"
+        + (f"; every {step}th is kept" if step > 1 else "")
         + (f"; {track.note}" if track.note else "")
     )
-    return stack, track.landmarks, track.tracked
+    return _Read(path, np.stack(pictures), step, track.landmarks, tracked)
 
 
 def shrunk(picture: NDArray[np.uint8], height: int) -> NDArray[np.uint8]:
@@ -181,22 +205,8 @@ def shrunk(picture: NDArray[np.uint8], height: int) -> NDArray[np.uint8]:
     return out
 
 
-def _steps(counts: Sequence[int], most: int) -> list[int]:
-    """Every how manyth frame of each film is taken."""
-    step = max(1, int(np.ceil(sum(counts) / most)))
-    return [step] * len(counts)
-
-
 def _film(
-    path: Path,
-    pictures: NDArray[np.uint8],
-    landmarks: NDArray,
-    tracked: NDArray[np.bool_],
-    fit: FaceFit,
-    focal: float,
-    centre: tuple[float, float],
-    step: int,
-    blinks: bool,
+    read: _Read, fit: FaceFit, focal: float, centre: tuple[float, float], blinks: bool
 ) -> TrackedFilm:
     """The weak perspective of the fit as a pinhole camera far away.
 
@@ -205,20 +215,21 @@ def _film(
     """
     vertices = fit.motion.vertices
     if blinks and has_eyelids(fit.face.template):
-        vertices = close_eyelids(vertices, fit.face.template, eyelid_closure(landmarks, tracked))
+        closure = eyelid_closure(read.landmarks, read.tracked)
+        vertices = close_eyelids(vertices, fit.face.template, closure)
     translations = fit.translation.copy()
     translations[:, 0] -= centre[0] / fit.scale
     translations[:, 1] -= centre[1] / fit.scale
     translations[:, 2] = focal / fit.scale  # depth is the scale's; the head's origin stands there
-    taken = slice(None, None, step)
+    kept = slice(None, None, read.step)
     return TrackedFilm(
-        path,
-        pictures[taken],
-        vertices[taken],
-        fit.rotation[taken],
-        translations[taken],
-        tracked[taken],
-        fit.errors.lips_mm,
+        path=read.path,
+        pictures=read.pictures,
+        vertices=vertices[kept],
+        rotations=fit.rotation[kept],
+        translations=translations[kept],
+        tracked=read.tracked[kept],
+        lips_mm=fit.errors.lips_mm,
     )
 
 

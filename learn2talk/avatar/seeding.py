@@ -28,7 +28,6 @@ _DENSITY = {
     "iris": 4.0,
     "lid": 4.0,
     "brow": 3.0,
-    "shirt": 0.0,  # a body does not turn with the head: it belongs to the backdrop
 }
 _BEHIND = 0.25  # density of what faces away from the camera
 # How far from the mesh the shell reaches, mm, where a person may be larger than the head is.
@@ -48,6 +47,9 @@ class SeedConfig:
     """Share of the splats that begin away from the mesh, 0 to 1."""
     sh_degree: int = 0
     """Of the colours: 0 to 3. One camera sees a point from few sides, so that more is guessed."""
+    body: bool = False
+    """Whether what is below the neck is covered too. A person's body does not turn with the head,
+    and belongs to the backdrop."""
     seed: int = 0
     """Of the draw."""
 
@@ -68,7 +70,7 @@ def seed_splats(person: TrackedPerson, config: SeedConfig) -> BoundSplats:
     Returns:
         N bound splats, float32, of the degree that the configuration names.
     """
-    template = person.face.template
+    template = person.template
     generator = np.random.default_rng(config.seed)
     vertices = torch.from_numpy(template.vertices)
     triangles = torch.from_numpy(template.triangles.astype(np.int64))
@@ -76,7 +78,8 @@ def seed_splats(person: TrackedPerson, config: SeedConfig) -> BoundSplats:
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     area = np.linalg.norm(normals, axis=1) / 2.0
     outward = normals / np.maximum(2.0 * area, 1e-12)[:, None]
-    weight = area * _density(template, outward)
+    density = _density(template, outward, config.body)
+    weight = area * density
     shell_mm = _shell(template, outward)
     on_shell = round(config.shell_share * config.count) if shell_mm.any() else 0
     surface = generator.choice(
@@ -93,8 +96,7 @@ def seed_splats(person: TrackedPerson, config: SeedConfig) -> BoundSplats:
     points = _points_in(corners[ids], generator) + away[:, None] * outward[ids]
     # So wide that the splats of the surface just cover it.
     width = np.sqrt(area.sum() / config.count)
-    density = np.sqrt(_density(template, outward))[ids]
-    wide = np.where(away > 0, 1.2 * width, width / density)
+    wide = np.where(away > 0, 1.2 * width, width / np.sqrt(np.maximum(density[ids], _BEHIND)))
     thin = np.where(away > 0, wide, _FLATNESS * wide)
     frames = triangle_frames(vertices, triangles)
     rest = Splats(
@@ -120,9 +122,13 @@ def _aligned(frames: TriangleFrames, ids: Tensor) -> Tensor:
     return quaternions_of(frames.rotation)[ids]
 
 
-def _density(template: FaceTemplate, outward: NDArray[np.float64]) -> NDArray[np.float64]:
+def _density(
+    template: FaceTemplate, outward: NDArray[np.float64], body: bool
+) -> NDArray[np.float64]:
     """Splats by area of each triangle (F,), skin seen from the front being 1."""
     of_vertex = np.ones(len(template.vertices))
+    if not body:
+        of_vertex[template.regions.get("shirt", np.zeros(0, np.int32))] = 0.0
     for name, density in _DENSITY.items():
         of_vertex[template.regions.get(name, np.zeros(0, np.int32))] = density
     of_triangle: NDArray[np.float64] = of_vertex[template.triangles].max(axis=1)
@@ -158,7 +164,7 @@ def _colours(person: TrackedPerson, bound: BoundSplats, outward: NDArray[np.floa
 
     What faces away takes the mean colour of its region's splats that are seen.
     """
-    template = person.face.template
+    template = person.template
     triangles = torch.from_numpy(template.triangles.astype(np.int64))
     places = [
         (f, int(t)) for f, film in enumerate(person.films) for t in np.flatnonzero(film.tracked)

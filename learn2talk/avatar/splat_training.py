@@ -105,7 +105,7 @@ def train_splats(
     box = backdrop.box
     behind = torch.from_numpy(backdrop.picture[box].astype(np.float32) / 255.0)
     hull = torch.from_numpy(backdrop.hull[box])
-    triangles = torch.from_numpy(person.face.template.triangles.astype(np.int64))
+    triangles = torch.from_numpy(person.template.triangles.astype(np.int64))
     parameters, ids = _Parameters(start, config), start.triangle_ids.clone()
     home = parameters.values["positions"].detach().clone()
     generator = np.random.default_rng(config.seed)

@@ -25,8 +25,8 @@ LEVELS = {
             " learn2talk.models learn2talk.losses learn2talk.balance learn2talk.metrics",
             "avsr.files avsr.weights avsr.tracking avsr.face_tracks"
             " learn2talk.files learn2talk.default_student learn2talk.default_lip_reader"
-            " learn2talk.default_judge learn2talk.mouth_files learn2talk.fitting"
-            " learn2talk.lip_reading"
+            " learn2talk.default_judge learn2talk.default_avatar learn2talk.mouth_files"
+            " learn2talk.fitting learn2talk.lip_reading"
             " learn2talk.mesh_files learn2talk.plain_pickles learn2talk.region_files"
             " learn2talk.topology_regions learn2talk.topologies learn2talk.network_folders"
             " learn2talk.head_motion_files",
@@ -43,9 +43,9 @@ LEVELS = {
             " avsr.audit avsr.score"
             " avsr.arm_labels avsr.plot avsr.tables avsr.latex_tables avsr.transcripts"
             " avsr.report_samples avsr.report_sections avsr.report"
-            " learn2talk.render learn2talk.animate learn2talk.streaming learn2talk.evaluate"
-            " learn2talk.readability learn2talk.face_benchmark"
-            " learn2talk.export learn2talk.avatar learn2talk.viewer"
+            " learn2talk.render learn2talk.animate learn2talk.animation_files"
+            " learn2talk.streaming learn2talk.evaluate learn2talk.readability"
+            " learn2talk.face_benchmark learn2talk.export learn2talk.avatar learn2talk.viewer"
             " learn2talk.sync_checks learn2talk.teacher learn2talk.closed_loop learn2talk.presets"
             " learn2talk.closed_loop_report learn2talk.stages learn2talk.liveliness"
             " learn2talk.augmentation_study learn2talk.closed_loop_benchmark"

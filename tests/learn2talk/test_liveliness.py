@@ -13,7 +13,8 @@ import torch
 
 import learn2talk
 from avsr.files import read_audio, read_video, write_wav
-from learn2talk.animate import animate, animate_file
+from learn2talk.animate import animate
+from learn2talk.animation_files import animate_file
 from learn2talk.blinks import BlinkConfig, eyelid_closure
 from learn2talk.cli import main
 from learn2talk.data.motion import animated_ids
