@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from learn2talk.avatar.cameras import PinholeCamera
-from learn2talk.avatar.projection import LOW_PASS, check_finite, project_splats
+from learn2talk.avatar.ellipses import LOW_PASS
+from learn2talk.avatar.projection import check_finite, project_splats
 from learn2talk.avatar.splats import Splats
 from learn2talk.avatar.tile_rasterizer import draw_tiled
 
@@ -54,7 +55,7 @@ def render_splats(
     chosen = ("gsplat" if on_cuda else "cpu") if backend == "auto" else backend
     behind = _background(splats, camera, background)
     if chosen == "cpu":
-        projected = project_splats(splats, camera)
+        projected = project_splats(splats, camera, num_threads)
         colour, transmittance = draw_tiled(projected, camera.width, camera.height, num_threads)
     else:
         colour, transmittance = _draw_with_gsplat(splats, camera)

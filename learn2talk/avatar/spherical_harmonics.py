@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from learn2talk.avatar.splat_threads import compiled_for, over_splats, thread_count
 from learn2talk.avatar.splats import SH_C0, SH_COEFFICIENTS
 
 # Factors that make the polynomials below orthonormal over the sphere.
@@ -16,6 +19,7 @@ _C2_ZZ, _C2_XX_YY = math.sqrt(5 / math.pi) / 4, math.sqrt(15 / math.pi) / 4
 _C3_Y, _C3_XYZ = math.sqrt(35 / (2 * math.pi)) / 4, math.sqrt(105 / math.pi) / 2
 _C3_YZZ, _C3_ZZZ = math.sqrt(21 / (2 * math.pi)) / 4, math.sqrt(7 / math.pi) / 4
 _C3_XX_YY_Z = math.sqrt(105 / math.pi) / 4
+FACTORS = (_C1, _C2, _C2_ZZ, _C2_XX_YY, _C3_Y, _C3_XYZ, _C3_YZZ, _C3_ZZZ, _C3_XX_YY_Z)
 
 
 def harmonics(directions: Tensor, num_coefficients: int) -> Tensor:
@@ -61,19 +65,61 @@ def harmonics(directions: Tensor, num_coefficients: int) -> Tensor:
     return torch.stack(values, dim=-1)
 
 
-def view_colours(sh: Tensor, positions: Tensor, eye: Tensor) -> Tensor:
+def view_colours(
+    sh: Tensor, positions: Tensor, eye: Tensor, num_threads: int | None = None
+) -> Tensor:
     """Colours of splats seen from a point: 0.5 + the sum of their harmonics, below 0 cut to 0.
 
     Args:
         sh: (N, K, 3) coefficients, K one of 1, 4, 9, 16.
         positions: (N, 3) centres of the splats.
         eye: (3,) where the camera stands, in the space of the positions.
+        num_threads: on a CPU, 1 or more; None for torch's own number.
 
     Returns:
         (N, 3), 0 or more; 1 is full brightness and may be exceeded.
     """
     if sh.shape[1] == 1:  # the same from everywhere
         return (SH_C0 * sh[:, 0] + 0.5).clamp_min(0.0)
+    if compiled_for(sh):
+        colours: Tensor = _Colours.apply(sh, positions, eye, thread_count(num_threads))
+        return colours
+    return colours_by_torch(sh, positions, eye)
+
+
+def colours_by_torch(sh: Tensor, positions: Tensor, eye: Tensor) -> Tensor:
+    """:func:`view_colours` for any device."""
     directions = torch.nn.functional.normalize(positions - eye, dim=-1)
     basis = harmonics(directions, sh.shape[1])
     return ((basis[:, :, None] * sh).sum(dim=1) + 0.5).clamp_min(0.0)
+
+
+class _Colours(torch.autograd.Function):
+    """One pass over the splats; the gradient to the eye is not needed and not given."""
+
+    @staticmethod
+    def forward(ctx: Any, sh: Tensor, positions: Tensor, eye: Tensor, threads: int) -> Tensor:
+        from learn2talk.avatar.splat_kernels import colours
+
+        sh, positions, found = sh.contiguous(), positions.contiguous(), sh.new_empty(len(sh), 3)
+        taken = (sh.numpy(), positions.numpy(), eye.double().numpy(), np.array(FACTORS))
+        written = found.numpy()
+        over_splats(lambda a, b: colours(a, b, *taken, written), len(sh), threads)
+        ctx.save_for_backward(sh, positions, eye, found)
+        ctx.threads = threads
+        return found
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, to_found: Tensor) -> tuple[Tensor | None, ...]:
+        from learn2talk.avatar.splat_kernels import colours_backward
+
+        sh, positions, eye, found = ctx.saved_tensors
+        to_sh, to_positions = torch.empty_like(sh), torch.empty_like(positions)
+        taken = (sh.numpy(), positions.numpy(), eye.double().numpy(), np.array(FACTORS))
+        given = (found.numpy(), to_found.contiguous().numpy())
+        written = (to_sh.numpy(), to_positions.numpy())
+        over_splats(
+            lambda a, b: colours_backward(a, b, *taken, *given, *written), len(sh), ctx.threads
+        )
+        return to_sh, to_positions, None, None

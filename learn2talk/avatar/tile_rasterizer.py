@@ -7,7 +7,6 @@ rounding. With any number of threads it draws the same picture and the same grad
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from learn2talk.avatar.projection import MIN_ALPHA, ProjectedSplats
+from learn2talk.avatar.splat_threads import compiled_for, over_ranges, thread_count
 
-DTYPES = (torch.float32, torch.float64)
 CHUNKS_PER_THREAD = 4  # pieces of work, so that a thread with easy tiles takes another piece
 
 
@@ -50,14 +49,12 @@ def draw_tiled(
     Raises:
         ValueError: another device or dtype, or fewer than one thread.
     """
-    if splats.centres.device.type != "cpu" or splats.centres.dtype not in DTYPES:
+    if not compiled_for(splats.centres):
         raise ValueError(
             f"tile rasteriser: splats are {splats.centres.dtype} on {splats.centres.device}; give "
             "float32 or float64 on the CPU"
         )
-    threads = torch.get_num_threads() if num_threads is None else num_threads
-    if threads < 1:
-        raise ValueError(f"tile rasteriser: num_threads is {threads}; give 1 or more, or None")
+    threads = thread_count(num_threads)
     order = torch.argsort(splats.depths, stable=True)  # where equally deep, by number
     colour, transmittance = _TileRasterizer.apply(
         splats.centres,
@@ -144,12 +141,7 @@ def _cut(packed: NDArray[Any], extents: NDArray[Any], height: int, width: int) -
 def _over_tiles(draw: Callable[[int, int], None], starts: NDArray[np.int64], threads: int) -> None:
     """Call ``draw`` on ranges of tiles with about equally many pairs, on so many threads."""
     tiles = len(starts) - 1
-    threads = min(threads, tiles)
-    if threads == 1:
-        draw(0, tiles)
-        return
+    parts = 1 if threads == 1 else threads * CHUNKS_PER_THREAD
     work = starts + np.arange(tiles + 1)  # an empty tile must be written too
-    shares = np.linspace(0, work[-1], threads * CHUNKS_PER_THREAD + 1)
-    edges = np.unique(np.searchsorted(work, shares))
-    with ThreadPoolExecutor(max_workers=threads) as pool:
-        list(pool.map(draw, edges[:-1].tolist(), edges[1:].tolist()))
+    edges = np.unique(np.searchsorted(work, np.linspace(0, work[-1], parts + 1)))
+    over_ranges(draw, edges.tolist(), threads)

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from learn2talk.avatar.cameras import PinholeCamera
-from learn2talk.avatar.projection import MAX_EXTENT, MIN_ALPHA, covariances, project_splats
+from learn2talk.avatar.ellipses import covariances
+from learn2talk.avatar.projection import MAX_EXTENT, MIN_ALPHA, project_splats
 from learn2talk.avatar.spherical_harmonics import view_colours
 from learn2talk.avatar.splats import Splats
 

@@ -8,12 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from learn2talk.avatar.projection import (
-    LOW_PASS,
-    covariances,
-    project_splats,
-    rotation_matrices,
-)
+from learn2talk.avatar.ellipses import LOW_PASS, covariances, rotation_matrices
+from learn2talk.avatar.projection import project_splats
 from learn2talk.avatar.spherical_harmonics import harmonics, view_colours
 from tests.learn2talk.avatar.splat_scenes import cloud, front_camera, one_splat, together
 
