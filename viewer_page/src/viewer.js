@@ -16,7 +16,8 @@ import {
   systemTheme,
 } from "./page.js";
 import { ShownResult, Truth, frameAt } from "./player.js";
-import { Stage, drawsInSoftware } from "./stage.js";
+import { drawsInSoftware } from "./software.js";
+import { Stage } from "./stage.js";
 import { Timeline } from "./timeline.js";
 
 const WAV_HEADER_BYTES = 44;
@@ -32,8 +33,7 @@ export class Viewer {
     this.ready = false;
     this.truth = null;
     this._drawTimes = [];
-    const withSplats = scene.results.some((one) => one.splats);
-    this.stage = new Stage(element("stage"), { antialias: !(withSplats && drawsInSoftware()) });
+    this.stage = new Stage(element("stage"), { antialias: !drawsInSoftware() });
     this.setTheme(systemTheme());
   }
 
