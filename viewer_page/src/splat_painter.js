@@ -221,7 +221,7 @@ export class SplatPainter {
   }
 
   /** For each tile the splats that touch it, from near to far: `list` from `starts` on. */
-  _bin(w, h) {
+  _bin() {
     const { columns, rows, seen, starts } = this;
     const { order } = this.sorting;
     starts.fill(0);
@@ -253,7 +253,7 @@ export class SplatPainter {
   }
 
   _paint(world, w, h) {
-    this._bin(w, h);
+    this._bin();
     this.painting++;
     this.words.fill(0);
     for (let row = 0, tile = 0; row < this.rows; row++) {
