@@ -11,7 +11,7 @@ from tyro.conf import Positional, arg
 from avsr.command_line import run_commands
 from avsr.training.command import use_one_thread
 from learn2talk.commands import avatar as avatars
-from learn2talk.commands import look, loop, measure, prepare, train
+from learn2talk.commands import live, look, loop, measure, prepare, train
 
 DESCRIPTION = "Speech to 3D face motion: train it, measure it, use it."
 
@@ -98,6 +98,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "augmentation-study": loop.augmentation_study,
     "animate": animate,
     "view": look.view,
+    "live": live.live,
     "avatar build": avatars.avatar_build,
     "avatar bind": avatars.avatar_bind,
     "avatar procedural": avatars.avatar_procedural,

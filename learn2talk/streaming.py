@@ -16,14 +16,19 @@ from learn2talk.schema import FaceTemplate, Motion
 class LiveFace:
     """One utterance of a student, frame by frame; the frames are those of `learn2talk.animate`.
 
+    With fewer look-ahead frames than the student has they come sooner, and each is what it would be
+    if the sound ended after its look-ahead; `benchmarks/results/live_latency.md` has the deviation.
+
     Args:
         student: from `learn2talk.files.load_student`.
         template: neutral face to move, of the student's topology; None takes the student's own.
         style: as in `learn2talk.animate.style_of`.
+        look_ahead_frames: frames of sound that a frame waits for; None takes the student's own.
 
     Raises:
         ValueError: a student that cannot stream (autoregressive, or with a pretrained encoder), a
-            style that it lacks, a template of another topology.
+            style that it lacks, a template of another topology, a look-ahead that is longer than
+            the student's or below 1.
     """
 
     def __init__(
@@ -31,6 +36,7 @@ class LiveFace:
         student: TrainedStudent,
         template: FaceTemplate | None = None,
         style: str | Motion | None = None,
+        look_ahead_frames: int | None = None,
     ) -> None:
         if not isinstance(student.model, Student):
             raise ValueError(
@@ -39,7 +45,9 @@ class LiveFace:
             )
         self.face = student.face_of(template)
         self.animated_ids = student.animated_ids
-        self.streaming = StreamingStudent(student.model, style_of(student, style))
+        self.streaming = StreamingStudent(
+            student.model, style_of(student, style), look_ahead_frames
+        )
 
     @property
     def latency_ms(self) -> float:

@@ -8,8 +8,12 @@ import { build } from "esbuild";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const out = join(here, "..", "learn2talk", "viewer", "page");
-const entries = { viewer: join(here, "src", "main.js") };
-const copied = ["index.html", "viewer.css"];
+const entries = {
+  viewer: join(here, "src", "main.js"),
+  live: join(here, "src", "live", "main.js"),
+  microphone: join(here, "src", "live", "microphone_worklet.js"),
+};
+const copied = ["index.html", "viewer.css", "live.html", "live.css"];
 const sha256 = (data) => createHash("sha256").update(data).digest("hex");
 
 async function sourcePaths(folder) {

@@ -1,12 +1,16 @@
 """A student fed piece by piece: frames come out as soon as the sound that they need is there.
 
-They are those of `Student.forward` over the whole utterance. Kept are the log-mel rows that the
+They are those of `Student.forward` over the whole utterance; with a shorter look-ahead, each is
+that of an utterance which ends where the look-ahead ends. Kept are the log-mel rows that the
 subsampler looks back to and what each layer keeps: nothing grows with the length.
 
 Axis letters: one utterance, N frames, F mel bands, R animated vertices.
 """
 
 from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -27,14 +31,20 @@ class StreamingStudent:
     Args:
         model: in evaluation mode, with log-mel features.
         style: who moves, B = 1; as in `Student.forward`.
+        look_ahead_frames: video frames of sound that a frame waits for, counted as in
+            `StudentConfig`; fewer than the student's make the latency shorter and the frames
+            provisional. None takes the student's own.
 
     Raises:
         ValueError: a student with a pretrained encoder, which hears whole utterances, one in
-            training mode, or a style that does not fit.
+            training mode, a style that does not fit, or a look-ahead that is longer than the
+            student's or shorter than that of the log-mel window.
     """
 
     @torch.no_grad()
-    def __init__(self, model: Student, style: Style | None = None) -> None:
+    def __init__(
+        self, model: Student, style: Style | None = None, look_ahead_frames: int | None = None
+    ) -> None:
         if model.config.num_mels is None:
             raise ValueError(
                 "streaming needs a student of log-mel features; this one has a pretrained speech "
@@ -43,6 +53,14 @@ class StreamingStudent:
             )
         if model.training:
             raise ValueError("the student is in training mode, so dropout is on; call model.eval()")
+        own = model.config.look_ahead_frames
+        wanted = own if look_ahead_frames is None else look_ahead_frames
+        if not MEL_LOOK_AHEAD <= wanted <= own:
+            raise ValueError(
+                f"the look-ahead is {wanted} frames; this student takes {MEL_LOOK_AHEAD} (the "
+                f"log-mel window) to {own} (its own)"
+            )
+        self.look_ahead_frames = wanted
         self.model = model
         self.features = StreamingLogMel(model.config.num_mels)
         device = model.mel_mean.device
@@ -51,13 +69,14 @@ class StreamingStudent:
         self.before = torch.zeros(1, SUBSAMPLER_KERNEL - 1, model.config.num_mels, device=device)
         self.style = style_vector(model.styles, style, 1)
         self.layers = [StreamingLayer(layer) for layer in model.layers]  # type: ignore[arg-type]
+        self.num_heard = 0  # frames that went into the layers
         self.num_frames = 0  # given out
         self.finished = False
 
     @property
     def look_ahead_ms(self) -> float:
         """Sound after the end of a frame that it waits for: layers, and the log-mel window."""
-        frames = self.model.config.look_ahead_frames - MEL_LOOK_AHEAD
+        frames = self.look_ahead_frames - MEL_LOOK_AHEAD
         return frames * FRAME_MS + 1000 * self.features.look_ahead_samples / SAMPLE_RATE_HZ
 
     @property
@@ -101,8 +120,42 @@ class StreamingStudent:
             self.before = model.subsampler.normalised(now[:, 1 - SUBSAMPLER_KERNEL :])
             if self.style is not None:
                 frames = frames + self.style
-        for layer in self.layers:
-            frames = layer.step(frames, last=last)
+        if last or self.look_ahead_frames == model.config.look_ahead_frames:
+            frames = self._final(frames, last=last)
+        else:
+            frames = self._provisional(frames)
         moved = model.vertices(model.norm(frames))[0]
         self.num_frames += len(moved)
         return moved.unflatten(1, (model.num_vertices, 3))
+
+    def _final(self, frames: Tensor, *, last: bool) -> Tensor:
+        """Frames (1, N, D) of sound in; those (1, M, D) out that are final and not given out."""
+        self.num_heard += frames.shape[1]
+        done = _through(self.layers, frames, last=last)
+        if not last:
+            return done
+        # Where frames were provisional, the first of these were given out.
+        return done[:, done.shape[1] - (self.num_heard - self.num_frames) :]
+
+    def _provisional(self, frames: Tensor) -> Tensor:
+        """As `_final`, each frame as if the sound ended after its look-ahead.
+
+        The layers' state is looked through to its end in a copy, frame by frame of sound, so that
+        what comes out does not depend on how the sound is cut.
+        """
+        given = [frames[:, :0]]
+        for number in range(frames.shape[1]):
+            frame = frames[:, number : number + 1]
+            _through(self.layers, frame, last=False)
+            self.num_heard += 1
+            if self.num_heard >= self.look_ahead_frames:
+                ended = _through([copy.copy(one) for one in self.layers], frame[:, :0], last=True)
+                first = ended.shape[1] - self.look_ahead_frames
+                given.append(ended[:, first : first + 1])
+        return torch.cat(given, dim=1)
+
+
+def _through(layers: Sequence[StreamingLayer], frames: Tensor, *, last: bool) -> Tensor:
+    for layer in layers:
+        frames = layer.step(frames, last=last)
+    return frames

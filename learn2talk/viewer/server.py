@@ -184,6 +184,7 @@ def serve(
     started: Callable[[Served], None],
     routes: Mapping[str, Handler] | None = None,
     start_page: str = "/index.html",
+    ending: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
     """Serve a scene on 127.0.0.1 until Ctrl-C or SIGTERM.
 
@@ -192,11 +193,19 @@ def serve(
         port: 0 takes a free one.
         started: called once, when the page can be opened.
         routes, start_page: as `build_app`.
+        ending: called once at the end, while pages can still be told.
 
     Raises:
         ValueError: the port is out of range, in use or not allowed, aiohttp or the page is missing.
     """
     app = build_app(scene, routes=routes, start_page=start_page)
+    if ending is not None:
+        tell = ending
+
+        async def told(_: web.Application) -> None:
+            await tell()
+
+        app.on_shutdown.append(told)
     with bound_socket(port) as listening:
         asyncio.run(_run(app, listening, started))
 

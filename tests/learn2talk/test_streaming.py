@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from avsr.audio import log_mel
 from learn2talk.animate import animate
 from learn2talk.data.motion import animated_ids
 from learn2talk.files import TrainedStudent
@@ -38,6 +39,38 @@ def test_a_live_face_is_the_animated_one(size: int) -> None:
     whole = animate(sound, trained, style="s1").vertices
     np.testing.assert_allclose(np.concatenate(parts), whole, atol=2e-5)
     assert live.num_frames == len(whole) and live.latency_ms == 167.5
+
+
+@pytest.mark.parametrize("look_ahead", [1, 2, 3, 4])
+def test_a_shorter_look_ahead_gives_each_frame_as_if_the_sound_ended_after_it(
+    look_ahead: int,
+) -> None:
+    trained = trained_of()
+    sound = np.random.default_rng(0).uniform(-1, 1, 640 * 12 + 3)
+    for size in (250, 640 * 5, len(sound)):
+        live = LiveFace(trained, look_ahead_frames=look_ahead)
+        parts = [live.push(sound[start : start + size]) for start in range(0, len(sound), size)]
+        given = live.num_frames
+        assert given == 12 - look_ahead  # the window of the 12th reaches beyond the 3 samples
+        frames = np.concatenate([*parts, live.finish()])
+        assert len(frames) == live.num_frames == 13
+        assert live.latency_ms == 40 * look_ahead + 7.5
+        for number in range(given):
+            # Features that the layers heard: whole windows, the last one 120 samples further on.
+            heard = log_mel(torch.from_numpy(sound)[None])[:, : 4 * (number + look_ahead)]
+            with torch.no_grad():
+                moved = trained.model(heard.float())[0, number].numpy()
+            wanted = trained.template.vertices.copy()
+            wanted[trained.animated_ids] += moved
+            np.testing.assert_allclose(frames[number], wanted, atol=2e-5)
+        whole = animate(sound, trained).vertices
+        np.testing.assert_allclose(frames[given:], whole[given:], atol=2e-5)
+
+
+def test_a_look_ahead_that_cannot_be_is_refused() -> None:
+    for wrong in (0, 5):
+        with pytest.raises(ValueError, match=f"look-ahead is {wrong} frames; .* 1 .* to 4"):
+            LiveFace(trained_of(), look_ahead_frames=wrong)
 
 
 def test_little_and_silent_sound() -> None:

@@ -1,0 +1,400 @@
+"""`learn2talk live` in a real browser: a microphone that plays a spoken file, measured."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from avsr.corpora.espeak import Voice, speak
+from avsr.files import write_wav
+from learn2talk.default_student import default_student
+from learn2talk.files import load_student
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+ROOT = Path(__file__).resolve().parents[2]
+SENTENCE = "my mama and papa bought a map of the big blue bay and a baby boat"
+# The browser's own word on graphics without a graphics card.
+GRAPHICS = re.compile(r"GL Driver Message|software WebGL|swiftshader", re.IGNORECASE)
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("speech") / "speech.wav"
+    said = speak(SENTENCE.split(), Voice("en-us"))
+    write_wav(path, np.clip(said.waveform, -1, 1), said.sample_rate_hz)
+    return path
+
+
+class Running:
+    """The command, from its start to Ctrl-C."""
+
+    def __init__(self, *words: str) -> None:
+        command = [sys.executable, "-c", "from learn2talk.cli import main; main()", "live"]
+        self.process = subprocess.Popen(
+            [*command, "--no-browser", *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+        )
+        assert self.process.stdout is not None
+        found = re.search(r"http://127\.0\.0\.1:\d+/", self.process.stdout.readline())
+        assert found is not None
+        self.address = found[0]
+
+    def end(self) -> str:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        text, _ = self.process.communicate(timeout=30)
+        return text
+
+
+@pytest.fixture(scope="module")
+def live(speech: Path) -> Iterator[Running]:
+    running = Running(str(speech))
+    yield running
+    running.end()
+
+
+@pytest.fixture(scope="module")
+def browser(speech: Path) -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="browser: no playwright package")
+    path = next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
+    )
+    if not path:
+        pytest.skip("browser: no chromium on PATH; run scripts/install_browser.sh")
+    arguments = [
+        "--no-sandbox",  # containers run as root
+        "--use-fake-device-for-media-stream",
+        "--use-fake-ui-for-media-stream",
+        f"--use-file-for-fake-audio-capture={speech}",
+        "--autoplay-policy=user-gesture-required",
+        "--enable-unsafe-swiftshader",
+    ]
+    with playwright.sync_playwright() as running:
+        opened = running.chromium.launch(executable_path=path, args=arguments)
+        yield opened
+        opened.close()
+
+
+class Visitor:
+    """A page of the command with what it asked for and complained about."""
+
+    def __init__(self, browser: Any, address: str, before: str = "") -> None:
+        self.context = browser.new_context(viewport={"width": 640, "height": 480})
+        self.page = self.context.new_page()
+        self.asked: list[str] = []
+        self.complaints: list[str] = []
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.on("websocket", lambda socket: self.asked.append(socket.url))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", self._hear)
+        if before:
+            self.page.add_init_script(before)
+        self.page.goto(address)
+        self.until("document.body.dataset.state === 'idle'")
+
+    def _hear(self, message: Any) -> None:
+        if message.type in ("error", "warning") and not GRAPHICS.search(message.text):
+            self.complaints.append(message.text)
+
+    def until(self, condition: str, seconds: float = 15) -> None:
+        end = time.monotonic() + seconds
+        while not self.page.evaluate(condition):
+            assert time.monotonic() < end, f"never true: {condition}; it says {self.status!r}"
+            self.page.wait_for_timeout(20)
+
+    @property
+    def status(self) -> str:
+        return str(self.page.inner_text("#status"))
+
+    def read(self, name: str) -> float:
+        """A read-out as a number."""
+        return float(self.page.inner_text(f"#{name}").split()[0])
+
+
+@pytest.fixture()
+def visitor(browser: Any, live: Running) -> Iterator[Visitor]:
+    visiting = Visitor(browser, live.address)
+    yield visiting
+    visiting.context.close()
+
+
+def lip_gaps_mm(visitor: Visitor, seconds: float) -> list[float]:
+    """How far the inner lips are apart, looked at again and again."""
+    template = load_student(default_student()).template
+    inner = template.region("lips_inner")
+    # The canonical order: corner, lower lip, corner, upper lip; 5 and 15 are the middles.
+    low, high = int(inner[5]), int(inner[15])
+    gap = f"livePage.vertices[{3 * high + 1}] - livePage.vertices[{3 * low + 1}]"
+    gaps, end = [], time.monotonic() + seconds
+    while time.monotonic() < end:
+        gaps.append(float(visitor.page.evaluate(gap)))
+        visitor.page.wait_for_timeout(30)
+    return gaps
+
+
+def test_the_mouth_moves_with_the_voice_and_the_latency_is_told(visitor: Visitor) -> None:
+    rest = lip_gaps_mm(visitor, 0.1)[0]
+    visitor.page.click("#microphone")
+    visitor.until("document.body.dataset.state === 'running' && livePage.frames > 10")
+    assert visitor.page.get_attribute("#microphone", "aria-pressed") == "true"
+    frames, began = visitor.page.evaluate("[livePage.frames, performance.now()]")
+    gaps = lip_gaps_mm(visitor, 3)
+    more, ended = visitor.page.evaluate("[livePage.frames, performance.now()]")
+    assert (more - frames) / (ended - began) * 1000 >= 20
+    assert max(gaps) > rest + 3 and min(gaps) < rest + 1.5  # it opens, and it closes
+    visitor.until("livePage.level > 0.02")
+    # No frame can be there before its look-ahead was heard.
+    assert 167.5 <= visitor.read("latency") < 2000 and visitor.read("floor") == 168
+    assert visitor.read("latency95") >= visitor.read("latency") and visitor.read("fps") > 5
+    visitor.page.click("#microphone")
+    visitor.until("document.body.dataset.state === 'idle'")
+    assert visitor.status.startswith("Stopped.")
+    assert visitor.page.evaluate("livePage.microphone") is None
+    # The face goes back to rest, and a second utterance begins from there.
+    visitor.until("livePage.vertices.every((value, i) => value === livePage.rest[i])")
+    before = visitor.page.evaluate("livePage.frames")
+    visitor.page.click("#microphone")
+    visitor.until(f"livePage.frames > {before} + 25")
+    visitor.page.click("#microphone")
+    visitor.until("document.body.dataset.state === 'idle'")
+    assert visitor.complaints == []
+    home = visitor.page.url.split("/")[2]
+    assert len(visitor.asked) > 8 and {url.split("/")[2] for url in visitor.asked} == {home}
+
+
+def test_keys_start_and_stop_and_the_voice_is_heard_later_where_it_is_asked_for(
+    visitor: Visitor,
+) -> None:
+    visitor.page.keyboard.press("m")
+    visitor.until("document.body.dataset.state === 'running' && livePage.frames > 25")
+    assert visitor.page.evaluate("livePage.queue.delay") is None
+    visitor.page.keyboard.press("e")
+    delay = visitor.page.evaluate("livePage.queue.delay")
+    assert delay >= 167.5 + 100
+    heard = "livePage.microphone.echo.delayTime.value"
+    assert 0.1 < visitor.page.evaluate(heard) <= delay / 1000
+    visitor.page.keyboard.press("e")
+    assert visitor.page.evaluate("[livePage.microphone.echo, livePage.queue.delay]") == [None, None]
+    # While the voice speaks the file cannot be started; the button says so and stays where it is.
+    assert visitor.page.get_attribute("#file", "aria-disabled") == "true"
+    visitor.page.keyboard.press("p")
+    assert visitor.page.evaluate("document.body.dataset.state") == "running"
+    visitor.page.keyboard.press("m")
+    visitor.until("document.body.dataset.state === 'idle'")
+    # Everything can be reached with the tabulator.
+    visitor.page.focus("body")
+    reached = set()
+    for _ in range(10):
+        visitor.page.keyboard.press("Tab")
+        reached.add(visitor.page.evaluate("document.activeElement.id"))
+    assert {"microphone", "file", "echo", "stage", "front"} <= reached
+    assert visitor.complaints == []
+
+
+def test_a_file_is_heard_as_much_later_as_its_lips_are_seen(visitor: Visitor) -> None:
+    visitor.page.click("#file")
+    visitor.until("document.body.dataset.state === 'running' && livePage.frames > 10")
+    assert re.search(r"Voice and lips are 318 ms behind it", visitor.status)
+    visitor.page.wait_for_timeout(2000)
+    offset = visitor.page.evaluate("livePage.meter.recent.latency - livePage.queue.delay")
+    assert abs(offset) < 80  # half of what people notice, were the machine alone
+    visitor.page.click("#file")
+    visitor.until("document.body.dataset.state === 'idle'")
+    assert visitor.page.evaluate("livePage.fileSound.source") is None
+    # To its end, without being stopped.
+    visitor.page.click("#file")
+    visitor.until("document.body.dataset.state === 'running'")
+    visitor.until("document.body.dataset.state === 'idle'", seconds=20)
+    assert visitor.complaints == []
+
+
+def test_two_pages_at_once(browser: Any, live: Running) -> None:
+    both = [Visitor(browser, live.address) for _ in range(2)]
+    for visitor in both:
+        visitor.page.click("#microphone")
+    for visitor in both:
+        visitor.until("livePage.frames > 50")
+        visitor.page.click("#microphone")
+    for visitor in both:
+        visitor.until("document.body.dataset.state === 'idle'")
+        assert visitor.complaints == []
+        visitor.context.close()
+
+
+REFUSE = """navigator.mediaDevices.getUserMedia = () =>
+  Promise.reject(new DOMException("no", "NAME"));"""
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("NotAllowedError", "The microphone was not allowed."),
+        ("NotFoundError", "There is no microphone."),
+        ("NotReadableError", "Another program holds the microphone."),
+        ("OddError", "The microphone did not start (no)."),
+    ],
+)
+def test_a_microphone_that_does_not_open_is_explained(
+    browser: Any, live: Running, name: str, said: str
+) -> None:
+    visitor = Visitor(browser, live.address, REFUSE.replace("NAME", name))
+    visitor.page.click("#microphone")
+    visitor.until("document.getElementById('status').textContent.includes('microphone')")
+    visitor.until("document.body.dataset.state === 'idle'")
+    assert visitor.status.startswith(said)
+    visitor.context.close()
+
+
+def test_a_server_that_ends_is_told_and_says_what_was_measured(browser: Any) -> None:
+    running = Running("--look-ahead-frames", "1")
+    try:
+        visitor = Visitor(browser, running.address)
+        assert visitor.page.is_hidden("#file")
+        visitor.page.click("#microphone")
+        visitor.until("livePage.frames > 60")
+    finally:
+        said = running.end()
+    visitor.until("document.body.dataset.state === 'lost'")
+    assert visitor.status.startswith("The connection is lost.")
+    assert visitor.page.evaluate("livePage.microphone") is None
+    visitor.context.close()
+    assert "the algorithm alone waits 47.5 ms" in said
+    latency = re.search(r"sound to screen: median ([\d.]+) ms", said)
+    assert latency is not None and float(latency[1]) >= 47.5
+
+
+def part(name: str) -> str:
+    """JavaScript: a promise of a module of the page's source."""
+    path = ROOT / "viewer_page" / "src" / "live" / f"{name}.js"
+    source = path.read_text(encoding="utf-8")
+    return f"import('data:text/javascript;charset=utf-8,' + encodeURIComponent({source!r}))"
+
+
+@pytest.fixture()
+def blank(browser: Any) -> Iterator[Any]:
+    context = browser.new_context()
+    yield context.new_page()
+    context.close()
+
+
+@pytest.mark.parametrize("rate", [48000, 44100, 16000, 8000, 22050])
+def test_the_page_resamples_as_the_waveform_is(blank: Any, rate: int) -> None:
+    times = np.arange(rate // 4) / rate
+    kept, lost = 700.0, 10_000.0  # the second would fold to 6 kHz
+    wave = 0.5 * np.sin(2 * np.pi * kept * times)
+    if rate > 2 * lost:
+        wave = wave + 0.4 * np.sin(2 * np.pi * lost * times)
+    made = blank.evaluate(
+        f"""async (sound) => {{
+          const {{ Resampler }} = await {part("resampler")};
+          const cut = (sizes) => {{
+            const resampler = new Resampler({rate}, 16000);
+            const out = [];
+            for (let at = 0, n = 0; at < sound.length; n++) {{
+              const size = sizes[n % sizes.length];
+              out.push(...resampler.push(Float32Array.from(sound.slice(at, at + size))));
+              at += size;
+            }}
+            return out;
+          }};
+          return [cut([sound.length]), cut([128]), cut([1, 0, 777])];
+        }}""",
+        wave.tolist(),
+    )
+    whole = np.asarray(made[0])
+    for other in made[1:]:
+        np.testing.assert_array_equal(whole, other)
+    # All but the reach of the filter, which waits for what follows.
+    assert 0 <= 4000 - len(whole) <= 13 * max(1.0, 16000 / rate) + 1
+    middle = slice(100, len(whole) - 100)
+    ideal = 0.5 * np.sin(2 * np.pi * kept * np.arange(len(whole)) / 16000)
+    assert np.abs(whole - ideal)[middle].max() < 2e-3
+
+
+def test_clocks_take_the_least_late_message_and_forget(blank: Any) -> None:
+    found = blank.evaluate(
+        f"""async () => {{
+          const {{ CaptureClock, ServerClock }} = await {part("clocks")};
+          const capture = new CaptureClock();
+          capture.handedOver(0.0, 1010);
+          capture.handedOver(0.1, 1102); // 2 ms late: the least
+          capture.handedOver(0.2, 1250);
+          const first = capture.at(0.05);
+          // The device's clock is slow: 60 ms in 12 s. The old offset is forgotten.
+          for (let i = 3; i < 120; i++) capture.handedOver(i / 10, 1002 + 100.5 * i);
+          const later = capture.at(11.9) - (1002 + 100.5 * 119);
+          const server = new ServerClock();
+          const unknown = server.known;
+          server.answered(100, 5000, 140); // the middle is 120
+          server.answered(200, 5105, 210); // a shorter way: 205
+          server.answered(300, 9999, 400); // a longer one tells less
+          return [first, later, unknown, server.known, server.onPage(5200)];
+        }}"""
+    )
+    assert found[:1] + found[2:] == [1052, False, True, 300]
+    assert -60 < found[1] < 0  # of 12 s, at most two windows of 5 s are remembered
+
+
+def test_frames_are_shown_at_once_or_at_their_time_and_what_is_not_is_counted(blank: Any) -> None:
+    found = blank.evaluate(
+        f"""async () => {{
+          const {{ FrameQueue }} = await {part("frame_queue")};
+          const queue = new FrameQueue();
+          for (const captured of [0, 40, 80]) queue.push({{ captured }}, 200);
+          const atOnce = queue.next(200).captured; // the newest
+          const nothing = queue.next(210);
+          queue.delay = 300;
+          for (const captured of [120, 160, 200]) queue.push({{ captured }}, 430);
+          const early = queue.next(419);
+          const timely = queue.next(425).captured;
+          const both = queue.next(505).captured;
+          const counts = [queue.skipped, queue.late];
+          for (let i = 0; i < 260; i++) queue.push({{ captured: 1000 + i }}, 600);
+          return [atOnce, nothing, early, timely, both, counts, queue.waiting.length];
+        }}"""
+    )
+    assert found == [80, None, None, 120, 200, [3, 1], 250]
+
+
+def test_the_meter_counts_from_the_capture_to_the_picture_after(blank: Any) -> None:
+    recent, report, empty = blank.evaluate(
+        f"""async () => {{
+          const {{ Meter, percentile }} = await {part("meter")};
+          const meter = new Meter();
+          for (const at of [1000, 1040, 1090]) {{
+            meter.picture(at);
+            meter.drew({{ captured: at - 150 }});
+            meter.picture(at + 16); // the next picture: now it has been seen
+          }}
+          meter.begin(); // a pause is no interval
+          meter.drew({{ captured: 4000 }});
+          meter.picture(4200);
+          const recent = meter.recent;
+          return [recent, meter.report(2, 1), meter.report(0, 0)];
+        }}"""
+    )
+    assert recent == {"latency": 200, "latency95": 200, "fps": None}
+    assert report == {
+        "kind": "report",
+        "shown": 4,
+        "skipped": 2,
+        "late": 1,
+        "latency_ms": [166, 166, 166, 200],
+        "interval_ms": [40, 50],
+    }
+    assert empty["shown"] == 0 and empty["latency_ms"] == []
