@@ -15,9 +15,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from avsr.corpora.espeak import Voice, speak
 from avsr.files import write_wav
+from learn2talk.avatar.avatar_files import Avatar, save_avatar
+from learn2talk.avatar.splats import BoundSplats, Splats
 from learn2talk.default_student import default_student
 from learn2talk.files import load_student
 
@@ -276,6 +279,36 @@ def test_a_server_that_ends_is_told_and_says_what_was_measured(browser: Any) -> 
     assert "the algorithm alone waits 47.5 ms" in said
     latency = re.search(r"sound to screen: median ([\d.]+) ms", said)
     assert latency is not None and float(latency[1]) >= 47.5
+
+
+def test_a_voice_moves_an_avatar(browser: Any, tmp_path: Path) -> None:
+    face = load_student(default_student()).template
+    triangles = torch.arange(0, len(face.triangles), 20)
+    count = len(triangles)
+    splats = Splats(
+        torch.zeros(count, 3),
+        torch.full((count, 3), -1.0),
+        torch.tensor([1.0, 0, 0, 0]).repeat(count, 1),
+        torch.full((count,), 2.0),
+        torch.zeros(count, 1, 3),
+    )
+    save_avatar(tmp_path / "head.ply", Avatar(BoundSplats(splats, triangles), face))
+    running = Running("--avatar", str(tmp_path / "head.ply"))
+    try:
+        visitor = Visitor(browser, running.address)
+        assert visitor.page.is_visible("[data-toggle=splats]")
+        shown = "[livePage.view.cloud.object.visible, livePage.view.mesh.visible]"
+        assert visitor.page.evaluate(shown) == [True, False]
+        rest = lip_gaps_mm(visitor, 0.1)[0]
+        visitor.page.click("#microphone")
+        visitor.until("livePage.frames > 10")
+        assert max(lip_gaps_mm(visitor, 2)) > rest + 3
+        visitor.page.keyboard.press("s")
+        assert visitor.page.evaluate(shown) == [False, True]
+        assert visitor.complaints == []
+        visitor.context.close()
+    finally:
+        running.end()
 
 
 def part(name: str) -> str:
