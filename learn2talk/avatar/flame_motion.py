@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from avsr.video import rotation_matrices
+from avsr.video import rotation_matrices, rotation_vectors
 from learn2talk.avatar.flame_fit import FlameFitConfig, fit_expression_and_jaw
 from learn2talk.avatar.flame_model import MM_PER_M, FlameModel
 from learn2talk.avatar.flame_params import FlameParams, flame_vertices, neutral_of
@@ -185,6 +185,25 @@ def flame_params_of(
         expression_max=float(np.abs(fitted.expression).max()),
         jaw_max_degrees=float(np.degrees(np.linalg.norm(fitted.jaw, axis=1).max())),
         retarget=report,
+    )
+
+
+def placed_as(params: FlameParams, other: FlameParams) -> FlameParams:
+    """The same movement of a head that stands as another does in its first frame.
+
+    Cameras of GaussianAvatars look at where its head was filmed, not at FLAME's origin. Rotation
+    and translation follow those of the first frame; neck and eyes are that frame's.
+    """
+    frames = len(params)
+    first = rotation_matrices(other.rotation[0].astype(np.float64))
+    turns = first @ rotation_matrices(params.rotation.astype(np.float64))
+    moved = params.translation @ first.T + other.translation[0]
+    return replace(
+        params,
+        rotation=rotation_vectors(turns).astype(np.float32),
+        translation=moved.astype(np.float32),
+        neck_pose=np.repeat(other.neck_pose[:1], frames, axis=0),
+        eyes_pose=np.repeat(other.eyes_pose[:1], frames, axis=0),
     )
 
 

@@ -133,6 +133,7 @@ def avatar_flame_params(
     out: Path,
     avatar_params: Path | None = None,
     flame_files: Path | None = None,
+    as_first_frame: bool = False,
 ) -> None:
     """Write a motion as FLAME parameters, which drive a GaussianAvatars head; print what it lost.
 
@@ -144,17 +145,23 @@ def avatar_flame_params(
             mean head unless given.
         flame_files: folder of your FLAME masks and landmarks, for a motion of another topology;
             the folder of the FLAME file unless given.
+        as_first_frame: the head stands as in the first frame of avatar_params, where the avatar's
+            cameras look; without it, at the origin of FLAME's coordinates, upright.
     """
     from learn2talk.avatar.flame_model import load_flame
-    from learn2talk.avatar.flame_motion import flame_params_of
+    from learn2talk.avatar.flame_motion import flame_params_of, placed_as
     from learn2talk.avatar.flame_params import read_flame_params, write_flame_params
     from learn2talk.files import load_motion
 
+    if as_first_frame and avatar_params is None:
+        raise ValueError("--as-first-frame needs the frame: give --avatar-params flame_param.npz")
     face_motion, _ = load_motion(motion)
     own = None if avatar_params is None else read_flame_params(avatar_params)
     model = load_flame(flame)
     folder = flame.parent if flame_files is None else flame_files
     params, report = flame_params_of(face_motion, model, avatar=own, folder=folder)
+    if own is not None and as_first_frame:
+        params = placed_as(params, own)
     offset = params.static_offset
     write_flame_params(out, params, len(model.vertices) if offset is None else len(offset))
     for line in report.lines():

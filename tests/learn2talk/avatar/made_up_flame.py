@@ -8,11 +8,14 @@ smooth bumps at random places.
 from __future__ import annotations
 
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
 from learn2talk.avatar.flame_model import FlameModel
 from learn2talk.avatar.flame_params import FlameParams
+from learn2talk.export.ict import load_ict_shapes
+from learn2talk.schema import FaceTemplate
 from tests.learn2talk.sheet_face import MOUTH_Y, Sheet
 
 
@@ -75,6 +78,33 @@ def made_up_flame(num_vertices: int = 401) -> FlameModel:
         weights=arrays["weights"],
         triangles=arrays["f"],
     )
+
+
+def flame_of_ict(folder: Path) -> tuple[FlameModel, FaceTemplate]:
+    """ICT-FaceKit (MIT) in FLAME's structure, and its face with regions: a real head's geometry.
+
+    Its expressions are the first of a hundred; what jawOpen moves hangs on a jaw between the ears.
+    """
+    shapes = load_ict_shapes(folder)
+    face, count = shapes.template, len(shapes.template.vertices)
+    expressions = np.zeros((count, 3, 100), np.float32)
+    expressions[:, :, : len(shapes.names)] = np.moveaxis(shapes.displacement, 0, 2) / 1000.0
+    opened = np.linalg.norm(shapes.displacement[shapes.names.index("jawOpen")], axis=1)
+    weights = np.zeros((count, 5), np.float32)
+    weights[:, 2] = np.clip(opened / np.quantile(opened, 0.98), 0.0, 1.0)
+    weights[:, 1] = 1.0 - weights[:, 2]
+    regressor = np.zeros((5, count), np.float32)
+    regressor[:, np.argsort(-np.abs(face.vertices[:, 0]))[:40]] = 1.0 / 40
+    model = FlameModel(
+        vertices=face.vertices / 1000.0,
+        shapes=np.zeros((count, 3, 300), np.float32),
+        expressions=expressions,
+        correctives=np.zeros((count, 3, 36), np.float32),
+        joint_regressor=regressor,
+        weights=weights,
+        triangles=face.triangles,
+    )
+    return model, face
 
 
 def random_params(num_frames: int = 6, seed: int = 0, num_vertices: int = 401) -> FlameParams:
