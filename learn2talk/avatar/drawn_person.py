@@ -5,6 +5,7 @@ Axis letters: T frames, V vertices.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,17 +19,24 @@ from learn2talk.head import Head
 from learn2talk.head.eyelids import close_eyelids
 
 DISTANCE_MM = 4000.0  # drawings are orthographic; from here a pinhole camera is nearly so
-_TURNS = (-75.0, -45.0, -20.0, 0.0, 20.0, 45.0, 75.0)
-_NODS = (-15.0, 0.0, 15.0)
+TURNS = (-75.0, -45.0, -20.0, 0.0, 20.0, 45.0, 75.0)
+NODS = (-15.0, 0.0, 15.0)
 
 
-def drawn_person(head: Head, size: int, palette: Palette) -> TrackedPerson:
+def drawn_person(
+    head: Head,
+    size: int,
+    palette: Palette,
+    turns: Sequence[float] = TURNS,
+    nods: Sequence[float] = NODS,
+) -> TrackedPerson:
     """A head that moves every part of its face, drawn from 21 directions.
 
     Args:
         head: the neutral head.
         size: height and width of the pictures, pixels.
         palette: colours, and the light, which stands beside the camera.
+        turns, nods: of the head in degrees, to the viewer's right and up; each with each.
 
     Returns:
         One film a direction, each with all poses: each control of the articulation at half and at
@@ -38,8 +46,8 @@ def drawn_person(head: Head, size: int, palette: Palette) -> TrackedPerson:
     vertices = _poses(head)
     view = face_camera(template)
     films = []
-    for turn in _TURNS:
-        for nod in _NODS:
+    for turn in turns:
+        for nod in nods:
             camera = Camera(view.centre, view.mm_per_picture, np.radians(turn), np.radians(nod))
             pictures = np.stack(
                 list(render_frames(vertices, template, size=size, palette=palette, camera=camera))

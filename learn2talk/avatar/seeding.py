@@ -32,6 +32,7 @@ _DENSITY = {
 _BEHIND = 0.25  # density of what faces away from the camera
 # How far from the mesh the shell reaches, mm, where a person may be larger than the head is.
 _SHELL_MM = {"hair": 30.0, "ears": 15.0, "neck": 8.0, "skin": 12.0}
+_BARE = ("lips", "mouth_inside", "eye_white", "lid", "lash", "brow", "nostril")  # no shell there
 _SURFACE_OPACITY, _SHELL_OPACITY = 0.7, 0.1
 _COLOUR_FRAMES = 9
 _FLATNESS = 0.35  # thickness of a splat on the surface by its width
@@ -140,6 +141,8 @@ def _shell(template: FaceTemplate, outward: NDArray[np.float64]) -> NDArray[np.f
     of_vertex = np.zeros(len(template.vertices))
     for name, reach in reversed(_SHELL_MM.items()):
         of_vertex[template.regions.get(name, np.zeros(0, np.int32))] = reach
+    for name in _BARE:
+        of_vertex[template.regions.get(name, np.zeros(0, np.int32))] = 0.0
     reach = of_vertex[template.triangles].min(axis=1)
     skin = np.isin(template.triangles, template.regions.get("skin", [])).all(axis=1)
     # In the middle of the face nothing stands away from the skin.
