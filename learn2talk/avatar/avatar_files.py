@@ -137,7 +137,7 @@ def load_avatar(path: Path | str, template: FaceTemplate | None = None) -> Avata
     if face is None:
         raise ValueError(
             f"{path}: its splats are bound to a mesh that the file does not hold (GaussianAvatars' "
-            "form); give the neutral face of its topology as template"
+            "form); 'learn2talk avatar from-flame' puts it in, or give it as template"
         )
     if own is not None and (own.topology, own.vertices.shape, own.triangles.shape) != (
         face.topology,

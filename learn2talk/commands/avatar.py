@@ -193,6 +193,7 @@ def avatar_from_flame(
     from learn2talk.avatar.flame_motion import flame_face
     from learn2talk.avatar.flame_params import read_flame_params
 
+    _check_ply(out)
     folder = flame.parent if flame_files is None else flame_files
     face = flame_face(load_flame(flame), read_flame_params(params), folder)
     loaded = load_avatar(splats, face)
