@@ -32,7 +32,7 @@ _BLOCK_FRAMES = 64
 _BLOCK_SPLATS = 65_536
 _CLOSED = ("lips_outer", "lips_inner")
 _NOT_POINTS = frozenset({*_CLOSED, "lips", "skin"})  # contours are lines; the skin is everything
-_REMARKABLE = 600  # a region of more vertices is a surface, not a landmark
+_REMARKABLE = 150  # a region of more vertices is a surface, not a landmark
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ const BITS = 14;
 const BUCKETS = 1 << BITS;
 
 export class DepthSort {
-  constructor(count) {
+  /** `order` (N) is filled by each sort. */
+  constructor(count, order = new Uint32Array(count)) {
     this.count = count;
-    this.order = new Uint32Array(count);
+    this.order = order;
     this._keys = new Uint16Array(count);
     this._depths = new Float32Array(count);
     this._starts = new Uint32Array(BUCKETS + 1);

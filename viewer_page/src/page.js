@@ -43,16 +43,31 @@ export function placeLabels(results, places) {
       const name = document.createElement("strong");
       const dot = document.createElement("i");
       dot.style.background = resultColour(result.index);
-      name.append(dot, `${result.index + 1}  ${result.name}`);
+      name.append(dot, `${result.index + 1} ${result.name}`);
       const facts = document.createElement("span");
       facts.textContent = resultFacts(result.described);
-      label.append(name, facts);
+      const errors = document.createElement("span");
+      errors.className = "errors";
+      label.append(name, facts, errors);
       label.style.left = `${places[i].x}px`;
       label.style.top = `${places[i].y}px`;
       label.style.maxWidth = `${places[i].width}px`;
       return label;
     }),
   );
+}
+
+/** Errors of a frame in words; "" where nothing is compared. */
+export function errorText(error) {
+  if (!error) return "";
+  return `error: mean ${error.mean.toFixed(2)}, largest ${error.largest.toFixed(2)} mm`;
+}
+
+/** The errors of the frames that are shown, into the labels of `placeLabels`. */
+export function showErrors(results) {
+  document.querySelectorAll("#labels .errors").forEach((label, i) => {
+    label.textContent = errorText(results[i].error);
+  });
 }
 
 export function addNote(text, wrong = false) {

@@ -2,7 +2,7 @@
 
 import { STOPS } from "./colour_scale.js";
 
-/** A canvas with what the stage shows now; `labels` one for each pane, `caption` below. */
+/** A canvas with what the stage shows now; `labels` a list of lines for each pane, `caption` below. */
 export function composePicture(stage, { labels, caption, heatMax, ink, paper }) {
   stage.draw(); // into the buffer that is read in this same turn
   const { canvas } = stage;
@@ -17,7 +17,9 @@ export function composePicture(stage, { labels, caption, heatMax, ink, paper }) 
   pen.scale(ratio, ratio);
   pen.fillStyle = ink;
   pen.font = "600 13px system-ui, 'DejaVu Sans', sans-serif";
-  stage.layout().forEach((place, i) => pen.fillText(labels[i], place.x + 10, place.y + 20));
+  stage.layout().forEach((place, i) => {
+    labels[i].forEach((line, row) => pen.fillText(line, place.x + 10, place.y + 20 + 18 * row));
+  });
   pen.font = "12px system-ui, 'DejaVu Sans', sans-serif";
   pen.fillText(caption, 10, canvas.clientHeight + 17);
   if (heatMax > 0) drawScale(pen, canvas.clientWidth - 60, 40, heatMax);

@@ -5,8 +5,9 @@ export const splatVertexShader = (degree, bound) => /* glsl */ `
 precision highp float;
 precision highp int;
 precision highp sampler2D;
-in vec3 position;
-in uint order;
+precision highp usampler2D;
+uniform usampler2D order; // of the splats from far to near
+uniform int orderColumns;
 uniform sampler2D shapes;
 uniform sampler2D harmonics;
 uniform sampler2D frames;
@@ -65,7 +66,8 @@ ${
 }
 
 void main() {
-  int index = int(order);
+  int rank = gl_VertexID >> 2;
+  int index = int(texelFetch(order, ivec2(rank % orderColumns, rank / orderColumns), 0).r);
   gl_Position = vec4(0.0, 0.0, 2.0, 1.0); // outside: nothing is drawn
   vec4 first = shapeTexel(index, 0);
   float reach = 2.0 * log(255.0 * first.w); // squared, in standard deviations: below 1/255 unseen
@@ -106,7 +108,8 @@ ${
   float small = max(middle - apart, 0.05);
   vec2 along = apart < 1e-6 ? vec2(1.0, 0.0) : normalize(
     xx > yy ? vec2(large - yy, xy) : vec2(xy, large - xx));
-  place = position.xy * sqrt(reach);
+  vec2 corner = vec2((gl_VertexID & 1) * 2 - 1, (gl_VertexID & 2) - 1);
+  place = corner * sqrt(reach);
   vec2 offset = place.x * sqrt(large) * along + place.y * sqrt(small) * vec2(-along.y, along.x);
   vec3 towards = normalize(centre - cameraPosition);
   colour = vec4(seenColour(index, towards), first.w);

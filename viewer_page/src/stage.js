@@ -4,7 +4,8 @@ import { Box3, Color, PerspectiveCamera, Scene, Vector3, WebGLRenderer } from "t
 import { OrbitControls } from "three/examples/jsm/controls/OrbitControls.js";
 
 const FIELD_OF_VIEW = 22; // degrees: a portrait lens
-const MARGIN = 1.06;
+const MARGIN = 1.04;
+const LABEL_PIXELS = 44; // at the top of a pane: name and facts
 
 /** Whether WebGL runs on the processor, where smoothing edges costs much. */
 export function drawsInSoftware() {
@@ -26,11 +27,16 @@ export class Stage {
     this.camera = new PerspectiveCamera(FIELD_OF_VIEW, 1, 10, 20000);
     this.controls = new OrbitControls(this.camera, canvas);
     this.controls.enableDamping = false;
-    this.controls.addEventListener("change", () => this.invalidate());
+    this.controls.addEventListener("change", () => {
+      this._atHome &&= this._moving; // moved by the user
+      this.invalidate();
+    });
     this.panes = [];
     this.background = new Color(0xffffff);
     this.drawn = 0; // frames so far
     this._stale = true;
+    this._atHome = true;
+    this._moving = false;
     this._home = { position: new Vector3(0, 0, 1000), target: new Vector3() };
   }
 
@@ -79,19 +85,30 @@ export class Stage {
     const size = box.getSize(new Vector3());
     const slope = Math.tan((FIELD_OF_VIEW * Math.PI) / 360);
     const pane = this.layout()[0];
-    const aspect = pane ? pane.width / Math.max(1, pane.height) : 1;
-    const needed = Math.max(size.y, size.x / Math.min(aspect, 1e3)) / 2;
-    const distance = (MARGIN * needed) / slope + size.z / 2;
+    const width = Math.max(1, pane?.width ?? 1);
+    const height = Math.max(1, pane?.height ?? 1);
+    const free = Math.max(0.5, 1 - LABEL_PIXELS / height); // of the height, below the label
+    const needed = MARGIN * Math.max(size.y / free, (size.x * height) / width);
+    const distance = needed / 2 / slope + size.z / 2;
+    target.y += ((1 - free) * needed) / 2;
     this.camera.near = distance / 100;
     this.camera.far = distance * 20;
     this._home = { position: target.clone().add(new Vector3(0, 0, distance)), target };
     this.goHome();
   }
 
+  /** As `frameAll` where the camera still is at home: after the panes took another size. */
+  frameAgain() {
+    if (this._atHome) this.frameAll();
+  }
+
   goHome() {
+    this._moving = true;
     this.camera.position.copy(this._home.position);
     this.controls.target.copy(this._home.target);
     this.controls.update();
+    this._moving = false;
+    this._atHome = true;
     this.invalidate();
   }
 

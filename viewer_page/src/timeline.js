@@ -217,8 +217,9 @@ export class Timeline {
   _drawCurves(pen, row, width) {
     const series = this._series(row.name);
     const largest = series.reduce((most, one) => {
-      const values = [...one.values[row.name], ...(one.values.true_lip_gap_mm ?? [])];
-      return Math.max(most, ...values);
+      const real = row.name === "lip_gap_mm" ? (one.values.true_lip_gap_mm ?? []) : [];
+      const larger = (top, value) => Math.max(top, value);
+      return real.reduce(larger, one.values[row.name].reduce(larger, most));
     }, 0.1);
     const step = niceStep(largest, 3);
     const scale = (row.bottom - row.top - 12) / largest;

@@ -7,9 +7,11 @@ import {
   applyTheme,
   cssColour,
   element,
+  errorText,
   placeLabels,
   press,
   resultColour,
+  showErrors,
   showScale,
   systemTheme,
 } from "./page.js";
@@ -56,8 +58,8 @@ export class Viewer {
     requestAnimationFrame(() => this._turn());
     await Promise.all(loading);
     this._setPanes();
-    this.stage.frameAll();
     this._makeTimeline(sound);
+    this.stage.frameAll();
     this._enableTools();
     this.ready = true;
     this._showTime();
@@ -227,6 +229,7 @@ export class Viewer {
 
   _setPanes() {
     this.stage.setPanes(this.solid);
+    this.stage.frameAgain();
     this._placeLabels();
   }
 
@@ -243,6 +246,7 @@ export class Viewer {
 
   resize() {
     this.stage.resize();
+    this.stage.frameAgain();
     this._placeLabels();
     if (this.timeline && this.scene.duration_s > 0) {
       this.timeline.draw();
@@ -253,8 +257,8 @@ export class Viewer {
   /** The picture as a canvas. */
   picture() {
     return composePicture(this.stage, {
-      labels: this.solid.map((r) => r.name),
-      caption: `${element("time").textContent}   ${element("frame").textContent}   ${element("measured").textContent}`,
+      labels: this.solid.map((r) => [r.name, errorText(r.error)]),
+      caption: `${element("time").textContent}   ${element("frame").textContent}`,
       heatMax: this.shown.heat ? this.heatMax : 0,
       ink: cssColour("text"),
       paper: cssColour("panel"),
@@ -301,10 +305,7 @@ export class Viewer {
         (held ? " (held)" : "")
       : "at rest";
     element("said").textContent = this._saidAt(seconds);
-    element("measured").textContent = this.solid
-      .filter((r) => r.error)
-      .map((r) => `${r.name}: mean ${r.error.mean.toFixed(2)}, largest ${r.error.largest.toFixed(2)} mm`)
-      .join(" · ");
+    showErrors(this.solid);
     element("timeline").setAttribute("aria-valuenow", seconds.toFixed(2));
     element("timeline").setAttribute("aria-valuetext", `${seconds.toFixed(2)} seconds`);
   }
@@ -322,7 +323,6 @@ export class Viewer {
 
   _showPlaying() {
     const button = element("play");
-    button.textContent = this.clock.playing ? "⏸" : "▶";
     const name = this.clock.playing ? "Pause" : "Play";
     button.setAttribute("aria-label", name);
     button.title = `${name} (Space)`;

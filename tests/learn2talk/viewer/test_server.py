@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import json
 import os
@@ -10,9 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,40 +17,10 @@ import pytest
 
 from learn2talk.viewer.scene import Scene, load_scene
 from learn2talk.viewer.server import bound_socket, build_app, page_files
+from tests.learn2talk.viewer.serving import running
 from tests.learn2talk.viewer.small_scene import moving, saved
 
 pytest.importorskip("aiohttp", reason="the extra viewer is not installed")
-
-
-@contextmanager
-def running(app: Any) -> Iterator[int]:
-    """The application on a free port of this machine, in a thread of its own."""
-    from aiohttp import web
-
-    loop, ready, ports = asyncio.new_event_loop(), threading.Event(), []
-
-    async def start() -> Any:
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        listening = bound_socket(0)
-        await web.SockSite(runner, listening).start()
-        ports.append(listening.getsockname()[1])
-        ready.set()
-        return runner
-
-    def work() -> None:
-        asyncio.set_event_loop(loop)
-        runner = loop.run_until_complete(start())
-        loop.run_forever()
-        loop.run_until_complete(runner.cleanup())
-        loop.close()
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    assert ready.wait(10)
-    yield ports[0]
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(10)
 
 
 @pytest.fixture(scope="module")
