@@ -24,6 +24,7 @@ sys.path.insert(0, str(ROOT))  # a script sees its own folder; its modules are n
 
 import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
+from tyro.conf import Positional  # noqa: E402
 
 from avsr.command_line import run_command  # noqa: E402
 from avsr.files import (  # noqa: E402
@@ -63,7 +64,7 @@ DRIVEN = ("tracked", "speech", "other_speech", "still_face")
 
 
 def main(
-    stage: Literal["build", "films", "read", "report", "all"],
+    stage: Positional[Literal["build", "films", "read", "report", "all"]],
     work: Path = Path("runs/talking_avatar"),
     data: Path | None = None,
     utterances: int = 20,
