@@ -102,7 +102,7 @@ def draw_avatar(
     vertices: NDArray[np.float32],
     cameras: Sequence[PinholeCamera],
     *,
-    background: tuple[int, int, int] | None = None,
+    background: tuple[int, int, int] | NDArray[np.uint8] | None = None,
     backend: str = "auto",
     num_threads: int | None = None,
 ) -> Iterator[NDArray[np.uint8]]:
@@ -112,8 +112,9 @@ def draw_avatar(
         avatar: N splats on a mesh of V vertices.
         vertices: float32 (T, V, 3), mm, on the avatar's mesh.
         cameras: one a frame.
-        background: red, green and blue, 0 to 255. None: what the avatar's film showed behind the
-            head where the camera is the film's own, and a light grey elsewhere.
+        background: red, green and blue, 0 to 255, or a picture uint8 (H, W, 3). None: what the
+            avatar's film showed behind the head where the camera is the film's own, and a light
+            grey elsewhere.
         backend, num_threads: as in `rasterizer.render_splats`.
 
     Yields:
@@ -124,14 +125,14 @@ def draw_avatar(
     """
     if len(cameras) != len(vertices):
         raise ValueError(f"{len(cameras)} cameras for {len(vertices)} frames; give one each")
-    behind: dict[tuple[int, int], torch.Tensor] = {}
-    grey = torch.tensor(Palette().background if background is None else background) / 255.0
+    given = Palette().background if background is None else background
+    behind: dict[tuple[int, int, bool], torch.Tensor] = {}
     for frame, camera in zip(vertices, cameras, strict=True):
-        size = (camera.height, camera.width)
-        if size not in behind:
-            own = background is None and _is_view_of(avatar, camera)
-            behind[size] = _resized(avatar.background, size) if own else grey
-        colour = render_splats(avatar.posed(frame), camera, behind[size], backend, num_threads)
+        own = background is None and _is_view_of(avatar, camera)
+        key = (camera.height, camera.width, own)
+        if key not in behind:
+            behind[key] = _behind(avatar.background if own else given, key[:2])
+        colour = render_splats(avatar.posed(frame), camera, behind[key], backend, num_threads)
         picture = (colour.colour.clamp(0.0, 1.0) * 255.0).round().byte()
         yield np.ascontiguousarray(picture.cpu().numpy())
 
@@ -148,10 +149,13 @@ def _is_view_of(avatar: Avatar, camera: PinholeCamera) -> bool:
     )
 
 
-def _resized(picture: NDArray[np.uint8] | None, size: tuple[int, int]) -> torch.Tensor:
-    """A picture (H, W, 3) of 0 to 255 in another size, 0 to 1."""
-    assert picture is not None
-    whole = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255.0
-    if tuple(whole.shape[2:]) != size:
-        whole = torch.nn.functional.interpolate(whole, size, mode="bilinear", antialias=True)
+def _behind(
+    background: tuple[int, int, int] | NDArray[np.uint8] | None, size: tuple[int, int]
+) -> torch.Tensor:
+    """A colour (3,), or a picture (H, W, 3) in another size; 0 to 1."""
+    given = torch.from_numpy(np.asarray(background, np.uint8)).float() / 255.0
+    if given.ndim == 1 or tuple(given.shape[:2]) == size:
+        return given
+    whole = given.permute(2, 0, 1)[None]
+    whole = torch.nn.functional.interpolate(whole, size, mode="bilinear", antialias=True)
     return whole[0].permute(1, 2, 0).contiguous()

@@ -35,15 +35,16 @@ class Backdrop:
 def backdrop_of(
     pictures: Sequence[NDArray[np.uint8]] | NDArray[np.uint8],
     head: NDArray[np.bool_],
-    neck: NDArray[np.bool_],
+    close: NDArray[np.bool_],
     reach_share: float = 0.22,
 ) -> Backdrop:
     """The backdrop of a film.
 
     Args:
         pictures: uint8 (T, H, W, 3), T 1 or more.
-        head: bool (H, W), where the mesh's face and hair are seen in any frame; somewhere True.
-        neck: bool (H, W), the same of its neck, beside which nothing hangs.
+        head: bool (H, W), where the part of the mesh that hair hangs about is seen in any frame;
+            somewhere True.
+        close: bool (H, W), the same of the rest, jaw and neck.
         reach_share: how far hair may reach beyond the mesh, as a share of the head's width.
 
     Returns:
@@ -51,7 +52,7 @@ def backdrop_of(
     """
     columns = np.flatnonzero(head.any(axis=0))
     reach = max(1, round(reach_share * (columns[-1] - columns[0] + 1)))
-    hull = _grown(head, reach) | _grown(neck, max(1, reach // 8))
+    hull = _grown(head, reach) | _grown(close, max(1, reach // 8))
     still = torch.from_numpy(median_picture(pictures).astype(np.float32)).permute(2, 0, 1)
     filled = _carried_inwards(still, ~hull) if not bool(hull.all()) else still
     picture = filled.permute(1, 2, 0).round().clamp(0, 255).byte().numpy()

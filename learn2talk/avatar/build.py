@@ -34,6 +34,7 @@ from learn2talk.avatar.splat_training import Shot, SplatTrainingConfig, train_sp
 from learn2talk.drawing import Palette
 from learn2talk.fitting.procedural import head_model
 from learn2talk.head import Head
+from learn2talk.schema import FaceTemplate
 
 MIN_FRAMES = 10  # fewer frames with a face say too little of how it moves
 
@@ -144,7 +145,7 @@ def _fitted(
             if step % 20 == 0:
                 bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
 
-        splats = train_splats(person, backdrop, start, fitted, config.training, watch)
+        splats, person = train_splats(person, backdrop, start, fitted, config.training, watch)
     camera = None if background is None else person.camera
     avatar = Avatar(splats, person.template, camera, background, made_by)
     built = BuiltAvatar(avatar, person, backdrop, tuple(fitted), tuple(held_out), {})
@@ -200,21 +201,28 @@ def split_shots(person: TrackedPerson, held_out: float) -> tuple[list[Shot], lis
 
 
 def backdrop_of_person(person: TrackedPerson) -> Backdrop:
-    """What stands behind the head in all films."""
+    """What stands behind the head in all films: hair hangs about its upper part, down to the mouth,
+    and closely around the jaw and the neck is what is behind them."""
     template = person.template
-    body = np.concatenate([template.regions.get(name, []) for name in ("neck", "shirt")])
-    of_body = np.isin(template.triangles, body).any(axis=1)
-    of_neck = np.isin(template.triangles, template.regions.get("neck", [])).all(axis=1)
+    upper, lower = (template.triangles[chosen] for chosen in _upper_and_lower(template))
     size = (person.camera.height, person.camera.width)
-    head, neck = np.zeros(size, bool), np.zeros(size, bool)
+    with_hair, close = np.zeros(size, bool), np.zeros(size, bool)
     for number, film in enumerate(person.films):
         for frame in np.flatnonzero(film.tracked):
             x, y, z = in_picture(film.vertices[frame], person.camera_of(number, int(frame)))
             screen = np.stack([x, y, -z], axis=1)
-            head |= outline_of(screen, template.triangles[~of_body], size)
-            if of_neck.any():
-                neck |= outline_of(screen, template.triangles[of_neck], size)
-    return backdrop_of([picture for film in person.films for picture in film.pictures], head, neck)
+            with_hair |= outline_of(screen, upper, size)
+            close |= outline_of(screen, lower, size)
+    pictures = [picture for film in person.films for picture in film.pictures]
+    return backdrop_of(pictures, with_hair, close)
+
+
+def _upper_and_lower(template: FaceTemplate) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which triangles (F,) are the head above the mouth, and which are jaw and neck; no shirt."""
+    height = template.vertices[template.triangles, 1].max(axis=1)
+    shirt = np.isin(template.triangles, template.regions.get("shirt", [])).any(axis=1)
+    above = (height > float(template.lips[:, 1].mean())) & ~shirt
+    return above, ~above & ~shirt
 
 
 def _provenance(paths: Sequence[Path], config: BuildConfig) -> dict[str, Any]:

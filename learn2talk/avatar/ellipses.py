@@ -118,7 +118,7 @@ class _Ellipses(torch.autograd.Function):
         camera: NDArray[np.float64],
         threads: int,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        from learn2talk.avatar.splat_kernels import ellipses
+        from learn2talk.avatar.ellipse_kernels import ellipses
 
         count = len(positions)
         centres, conics = positions.new_empty(count, 2), positions.new_empty(count, 3)
@@ -137,7 +137,7 @@ class _Ellipses(torch.autograd.Function):
     def backward(
         ctx: Any, to_centres: Tensor, to_conics: Tensor, to_deviations: Tensor
     ) -> tuple[Tensor | None, ...]:
-        from learn2talk.avatar.splat_kernels import ellipses_backward
+        from learn2talk.avatar.ellipse_kernels import ellipses_backward
 
         taken = tuple(one.numpy() for one in ctx.saved_tensors)
         given = (to_centres.contiguous().numpy(), to_conics.contiguous().numpy())

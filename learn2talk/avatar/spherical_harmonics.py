@@ -99,7 +99,7 @@ class _Colours(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, sh: Tensor, positions: Tensor, eye: Tensor, threads: int) -> Tensor:
-        from learn2talk.avatar.splat_kernels import colours
+        from learn2talk.avatar.colour_kernels import colours
 
         sh, positions, found = sh.contiguous(), positions.contiguous(), sh.new_empty(len(sh), 3)
         taken = (sh.numpy(), positions.numpy(), eye.double().numpy(), np.array(FACTORS))
@@ -112,7 +112,7 @@ class _Colours(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, to_found: Tensor) -> tuple[Tensor | None, ...]:
-        from learn2talk.avatar.splat_kernels import colours_backward
+        from learn2talk.avatar.colour_kernels import colours_backward
 
         sh, positions, eye, found = ctx.saved_tensors
         to_sh, to_positions = torch.empty_like(sh), torch.empty_like(positions)

@@ -3,13 +3,12 @@
 Import it inside the function that draws. The kernels hold no lock, and write only what belongs to
 their own tiles or pairs, so threads run side by side and the result does not depend on how many.
 
-A picture is cut into tiles of 16 x 16 pixels. A *pair* is a splat that touches a tile; the pairs of
-a tile are in order of depth. ``packed`` (M, 10) holds the splats nearest first: centre x, y;
-conic a, b, c; red, green, blue; opacity; and the distance at which alpha falls below 1/255. All
-floating-point arrays have one dtype, float32 or float64, which is also that of the arithmetic.
+Tiles, pairs and ``packed`` are those of `learn2talk.avatar.tile_pairs`. All floating-point arrays
+have one dtype, float32 or float64, which is also that of the arithmetic.
 
-Every row of a tile is worked through whole, 16 pixels at a time and without branches: that is what
-the compiler makes vector instructions of.
+A tile is worked through in blocks of 4 x 4 pixels, each without branches and its numbers one after
+the other: that is what the compiler makes vector instructions of. Blocks that a splat does not
+reach, and those whose pixels have all ended, are passed over.
 """
 
 from __future__ import annotations
@@ -18,16 +17,27 @@ import numpy as np
 from numba import njit
 
 from learn2talk.avatar.reference_rasterizer import MAX_ALPHA, MIN_TRANSMITTANCE
+from learn2talk.avatar.tile_pairs import (
+    BLUE,
+    GREEN,
+    OPACITY,
+    REACH,
+    RED,
+    TILE,
+    A,
+    B,
+    C,
+    X,
+    Y,
+)
 
-TILE = 16
-PIXELS = TILE * TILE
-X, Y, A, B, C, RED, GREEN, BLUE, OPACITY, REACH = range(10)
-GRADIENTS = 9  # of all but REACH
+BLOCK = 4
+BLOCKS, PIXELS = TILE // BLOCK, BLOCK * BLOCK
 
 # Unsigned: an index that might be negative could count from the end, and would stop the compiler
 # from vectorising. So would a division that may raise: hence error_model="numpy" below.
-LANES = np.uint64(TILE)
-PLANE_1, PLANE_2, PLANE_3, PLANE_4, PLANE_5 = (np.uint64(k * PIXELS) for k in range(1, 6))
+SIDE, PLANE = np.uint64(BLOCK), np.uint64(PIXELS)
+PLANE_1, PLANE_2, PLANE_3, PLANE_4 = (np.uint64(k * PIXELS) for k in range(1, 5))
 
 # exp(-d) for d from 0 to ln 255 as the 16th power of a polynomial around the middle: a relative
 # error of 3e-10, and no call that would keep the loop from being vectorised.
@@ -36,80 +46,26 @@ POWER = 16
 FADED = float(np.exp(-MIDDLE))
 
 
-@njit(cache=True, nogil=True)
-def count_pairs(
-    packed: np.ndarray, extents: np.ndarray, width: int, height: int, counts: np.ndarray
-) -> None:
-    """How many splats touch each tile.
-
-    Args:
-        packed: (M, 10).
-        extents: (M, 2), half width and half height of the splats' boxes, pixels.
-        width, height: of the picture, pixels.
-        counts: int64 (tiles,), row by row, written.
-    """
-    across = (width + TILE - 1) // TILE
-    counts[:] = 0
-    for m in range(packed.shape[0]):
-        left, right, top, bottom = _tile_box(packed, extents, m, width, height)
-        for row in range(top, bottom):
-            for column in range(left, right):
-                counts[row * across + column] += 1
-
-
-@njit(cache=True, nogil=True)
-def list_pairs(
-    packed: np.ndarray,
-    extents: np.ndarray,
-    width: int,
-    height: int,
-    ends: np.ndarray,
-    splat_of_pair: np.ndarray,
-) -> None:
-    """Write the splats of each tile, nearest first.
-
-    Args:
-        packed, extents, width, height: as :func:`count_pairs`.
-        ends: int64 (tiles,), where each tile's pairs begin; moved to where they end.
-        splat_of_pair: int32 (P,), rows of ``packed``, written.
-    """
-    across = (width + TILE - 1) // TILE
-    for m in range(packed.shape[0]):
-        left, right, top, bottom = _tile_box(packed, extents, m, width, height)
-        for row in range(top, bottom):
-            for column in range(left, right):
-                tile = row * across + column
-                splat_of_pair[ends[tile]] = m
-                ends[tile] += 1
-
-
-@njit(cache=True, nogil=True)
-def _tile_box(
-    packed: np.ndarray, extents: np.ndarray, m: int, width: int, height: int
-) -> tuple[int, int, int, int]:
-    """Tiles that a splat's box touches: first column, past the last, first row, past the last."""
-    x, y = packed[m, X], packed[m, Y]
-    # Cut to the picture before they become whole numbers: a box may be larger than those hold.
-    left = min(max(x - extents[m, 0], 0.0), float(width))
-    right = min(max(x + extents[m, 0], 0.0), float(width))
-    top = min(max(y - extents[m, 1], 0.0), float(height))
-    bottom = min(max(y + extents[m, 1], 0.0), float(height))
-    return (
-        int(left) // TILE,
-        (int(np.ceil(right)) + TILE - 1) // TILE,
-        int(top) // TILE,
-        (int(np.ceil(bottom)) + TILE - 1) // TILE,
-    )
+@njit(cache=True, nogil=True, inline="always")
+def _blocks(centre: float, extent: float, start: int) -> tuple[int, int]:
+    """First and past the last of a tile's blocks, in one direction, that a splat's box touches."""
+    first = max(centre - extent - start, 0.0)
+    last = min(centre + extent - start, float(TILE))
+    if not last > first:
+        return 0, 0
+    return int(first) // BLOCK, (int(np.ceil(last)) + BLOCK - 1) // BLOCK
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _rows(y: float, extent: float, top: int) -> tuple[int, int]:
-    """First and past the last of a tile's rows whose centres a splat's box holds."""
-    first = max(y - extent - top - 0.5, 0.0)
-    last = min(y + extent - top + 0.5, float(TILE))
-    if not last > first:
-        return 0, 0
-    return int(np.floor(first)), int(np.ceil(last))
+def _block_reach(a: float, b: float, c: float, reach: float) -> float:
+    """A distance that the middle of a block has at most where one of its pixels is in reach.
+
+    The root of the distance is a norm, so that a pixel is at most its own step from the middle
+    nearer; the largest such steps are those to the corners.
+    """
+    far = BLOCK / 2 - 0.5
+    step = np.sqrt(max((a + c + abs(b)) * far * far, 0.0))
+    return (np.sqrt(reach) + step) ** 2 * 1.001  # a rounding must not lose a pixel
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"})
@@ -153,62 +109,72 @@ def draw_tiles(
     number = packed.dtype.type
     zero, half, one, faded = number(0.0), number(0.5), number(1.0), number(FADED)
     max_alpha, min_through = number(MAX_ALPHA), number(MIN_TRANSMITTANCE)
-    # One array, so that the compiler sees that its parts do not overlap.
-    work = np.empty(4 * PIXELS + TILE, dtype=packed.dtype)
-    lanes = PLANE_4
-    for j in range(TILE):
-        work[lanes + np.uint64(j)] = number(j)
-    row_is_open = np.empty(TILE, dtype=np.bool_)
+    middle = number(BLOCK / 2 - 0.5)
+    work = np.empty(4 * TILE * TILE, dtype=packed.dtype)
+    block_is_open = np.empty(BLOCKS * BLOCKS, dtype=np.bool_)
     for tile in range(first_tile, last_tile):
         top, left = (tile // across) * TILE, (tile % across) * TILE
-        work[:PIXELS] = one
-        work[PIXELS : 4 * PIXELS] = zero
-        row_is_open[:] = True
-        open_rows = TILE
+        work[:] = zero
+        for block in range(BLOCKS * BLOCKS):
+            work[block * 4 * PIXELS : (block * 4 + 1) * PIXELS] = one
+        block_is_open[:] = True
+        open_blocks = BLOCKS * BLOCKS
         for pair in range(starts[tile], starts[tile + 1]):
             m = splat_of_pair[pair]
-            first_row, last_row = _rows(packed[m, Y], extents[m, 1], top)
+            first_row, last_row = _blocks(packed[m, Y], extents[m, 1], top)
+            first_column, last_column = _blocks(packed[m, X], extents[m, 0], left)
             a, b, c = half * packed[m, A], packed[m, B], half * packed[m, C]
             red, green, blue = packed[m, RED], packed[m, GREEN], packed[m, BLUE]
             peak, reach = packed[m, OPACITY] * faded, packed[m, REACH]
-            x = number(left) + half - packed[m, X]
+            block_reach = number(_block_reach(a, b, c, reach))
             for row in range(first_row, last_row):
-                if not row_is_open[row]:
-                    continue
-                dy = number(top + row) + half - packed[m, Y]
-                linear, constant = b * dy, c * dy * dy
-                still_open = zero
-                at = np.uint64(row) * LANES
-                for j in range(LANES):
-                    dx = x + work[lanes + j]
-                    distance = (a * dx + linear) * dx + constant
-                    inside = (distance <= reach) & (distance >= zero)
-                    near = min(max(distance, zero), reach)
-                    full = peak * _fading(near)
-                    alpha = min(full, max_alpha)
-                    before = work[at + j]
-                    after = before * (one - alpha)
-                    drawn = inside & (after > min_through)
-                    weight = alpha * before if drawn else zero
-                    # A pixel that has ended keeps what was let through, with its sign turned.
-                    ended = -abs(before) if inside else before
-                    now = after if drawn else ended
-                    work[at + j] = now
-                    work[at + j + PLANE_1] += weight * red
-                    work[at + j + PLANE_2] += weight * green
-                    work[at + j + PLANE_3] += weight * blue
-                    still_open += max(now, zero)
-                if not still_open > zero:
-                    row_is_open[row] = False
-                    open_rows -= 1
-            if open_rows == 0:
+                for column in range(first_column, last_column):
+                    block = row * BLOCKS + column
+                    if not block_is_open[block]:
+                        continue
+                    x = number(left + column * BLOCK) + half - packed[m, X]
+                    y = number(top + row * BLOCK) + half - packed[m, Y]
+                    mx, my = x + middle, y + middle
+                    if a * mx * mx + b * mx * my + c * my * my > block_reach:
+                        continue
+                    still_open = zero
+                    at = np.uint64(block) * (PLANE * np.uint64(4))
+                    for j in range(PLANE):
+                        dx, dy = x + number(j % SIDE), y + number(j // SIDE)
+                        distance = (a * dx + b * dy) * dx + c * dy * dy
+                        inside = (distance <= reach) & (distance >= zero)
+                        alpha = min(peak * _fading(min(max(distance, zero), reach)), max_alpha)
+                        before = work[at + j]
+                        after = before * (one - alpha)
+                        drawn = inside & (after > min_through)
+                        weight = alpha * before if drawn else zero
+                        # A pixel that has ended keeps what was let through, its sign turned.
+                        ended = -abs(before) if inside else before
+                        now = after if drawn else ended
+                        work[at + j] = now
+                        work[at + j + PLANE_1] += weight * red
+                        work[at + j + PLANE_2] += weight * green
+                        work[at + j + PLANE_3] += weight * blue
+                        still_open += max(now, zero)
+                    if not still_open > zero:
+                        block_is_open[block] = False
+                        open_blocks -= 1
+            if open_blocks == 0:
                 break
         for row in range(min(TILE, height - top)):
-            for j in range(min(TILE, width - left)):
-                pixel = row * TILE + j
-                transmittance[top + row, left + j] = abs(work[pixel])
+            for column in range(min(TILE, width - left)):
+                place = _place(row, column, 4)
+                transmittance[top + row, left + column] = abs(work[place])
                 for channel in range(3):
-                    colour[top + row, left + j, channel] = work[pixel + (1 + channel) * PIXELS]
+                    value = work[place + (1 + channel) * PIXELS]
+                    colour[top + row, left + column, channel] = value
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _place(row: int, column: int, planes: int) -> int:
+    """Where a tile's pixel stands in an array of blocks of so many planes of 16 numbers each."""
+    block = (row // BLOCK) * BLOCKS + column // BLOCK
+    return block * planes * PIXELS + (row % BLOCK) * BLOCK + column % BLOCK
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
@@ -244,88 +210,87 @@ def draw_tiles_backward(
     number = packed.dtype.type
     zero, half, one, faded = number(0.0), number(0.5), number(1.0), number(FADED)
     max_alpha, min_through = number(MAX_ALPHA), number(MIN_TRANSMITTANCE)
-    work = np.empty(5 * PIXELS + TILE, dtype=packed.dtype)
-    lanes = PLANE_5
-    for j in range(TILE):
-        work[lanes + np.uint64(j)] = number(j)
-    row_is_open = np.empty(TILE, dtype=np.bool_)
+    middle = number(BLOCK / 2 - 0.5)
+    work = np.empty(5 * TILE * TILE, dtype=packed.dtype)
+    block_is_open = np.empty(BLOCKS * BLOCKS, dtype=np.bool_)
     for tile in range(first_tile, last_tile):
         if starts[tile] == starts[tile + 1]:
             continue
         top, left = (tile // across) * TILE, (tile % across) * TILE
-        work[:PIXELS] = one
-        work[PIXELS : 5 * PIXELS] = zero
+        work[:] = zero
+        for block in range(BLOCKS * BLOCKS):
+            work[block * 5 * PIXELS : (block * 5 + 1) * PIXELS] = one
         for row in range(min(TILE, height - top)):
-            for j in range(min(TILE, width - left)):
-                pixel = row * TILE + j
-                line, column = top + row, left + j
-                total = transmittance_gradient[line, column] * transmittance[line, column]
+            for column in range(min(TILE, width - left)):
+                place, line, along = _place(row, column, 5), top + row, left + column
+                total = transmittance_gradient[line, along] * transmittance[line, along]
                 for channel in range(3):
-                    g = colour_gradient[line, column, channel]
-                    work[pixel + (2 + channel) * PIXELS] = g
-                    total += g * colour[line, column, channel]
-                work[pixel + PIXELS] = total
-        row_is_open[:] = True
-        open_rows = TILE
+                    g = colour_gradient[line, along, channel]
+                    work[place + (2 + channel) * PIXELS] = g
+                    total += g * colour[line, along, channel]
+                work[place + PIXELS] = total
+        block_is_open[:] = True
+        open_blocks = BLOCKS * BLOCKS
         for pair in range(starts[tile], starts[tile + 1]):
             m = splat_of_pair[pair]
-            first_row, last_row = _rows(packed[m, Y], extents[m, 1], top)
+            first_row, last_row = _blocks(packed[m, Y], extents[m, 1], top)
+            first_column, last_column = _blocks(packed[m, X], extents[m, 0], left)
             a, b, c = half * packed[m, A], packed[m, B], half * packed[m, C]
             red, green, blue = packed[m, RED], packed[m, GREEN], packed[m, BLUE]
             peak, reach = packed[m, OPACITY] * faded, packed[m, REACH]
-            x = number(left) + half - packed[m, X]
+            block_reach = number(_block_reach(a, b, c, reach))
             to_red, to_green, to_blue = zero, zero, zero
             # Of the gradient by distance: sums with 1, dx, dy, dx dx, dx dy, dy dy.
             s1, sx, sy, sxx, sxy, syy = zero, zero, zero, zero, zero, zero
             for row in range(first_row, last_row):
-                if not row_is_open[row]:
-                    continue
-                dy = number(top + row) + half - packed[m, Y]
-                linear, constant = b * dy, c * dy * dy
-                still_open = zero
-                at = np.uint64(row) * LANES
-                r1, rx, rxx = zero, zero, zero
-                for j in range(LANES):
-                    dx = x + work[lanes + j]
-                    distance = (a * dx + linear) * dx + constant
-                    inside = (distance <= reach) & (distance >= zero)
-                    near = min(max(distance, zero), reach)
-                    full = peak * _fading(near)
-                    alpha = min(full, max_alpha)
-                    before = work[at + j]
-                    clear = one - alpha
-                    after = before * clear
-                    drawn = inside & (after > min_through)
-                    weight = alpha * before if drawn else zero
-                    ended = -abs(before) if inside else before
-                    now = after if drawn else ended
-                    work[at + j] = now
-                    still_open += max(now, zero)
-                    g_red = work[at + j + PLANE_2]
-                    g_green = work[at + j + PLANE_3]
-                    g_blue = work[at + j + PLANE_4]
-                    to_red += weight * g_red
-                    to_green += weight * g_green
-                    to_blue += weight * g_blue
-                    share = red * g_red + green * g_green + blue * g_blue
-                    rest = work[at + j + PLANE_1] - weight * share
-                    work[at + j + PLANE_1] = rest
-                    by_alpha = before * share - rest / clear
-                    # d alpha / d distance is -alpha, or 0 where alpha is cut to its largest.
-                    moves = drawn & (full < max_alpha)
-                    s = -alpha * by_alpha if moves else zero
-                    r1 += s
-                    rx += s * dx
-                    rxx += s * dx * dx
-                if not still_open > zero:
-                    row_is_open[row] = False
-                    open_rows -= 1
-                s1 += r1
-                sx += rx
-                sy += r1 * dy
-                sxx += rxx
-                sxy += rx * dy
-                syy += r1 * dy * dy
+                for column in range(first_column, last_column):
+                    block = row * BLOCKS + column
+                    if not block_is_open[block]:
+                        continue
+                    x = number(left + column * BLOCK) + half - packed[m, X]
+                    y = number(top + row * BLOCK) + half - packed[m, Y]
+                    mx, my = x + middle, y + middle
+                    if a * mx * mx + b * mx * my + c * my * my > block_reach:
+                        continue
+                    still_open = zero
+                    at = np.uint64(block) * (PLANE * np.uint64(5))
+                    for j in range(PLANE):
+                        dx, dy = x + number(j % SIDE), y + number(j // SIDE)
+                        distance = (a * dx + b * dy) * dx + c * dy * dy
+                        inside = (distance <= reach) & (distance >= zero)
+                        full = peak * _fading(min(max(distance, zero), reach))
+                        alpha = min(full, max_alpha)
+                        before = work[at + j]
+                        clear = one - alpha
+                        after = before * clear
+                        drawn = inside & (after > min_through)
+                        weight = alpha * before if drawn else zero
+                        ended = -abs(before) if inside else before
+                        now = after if drawn else ended
+                        work[at + j] = now
+                        still_open += max(now, zero)
+                        g_red = work[at + j + PLANE_2]
+                        g_green = work[at + j + PLANE_3]
+                        g_blue = work[at + j + PLANE_4]
+                        to_red += weight * g_red
+                        to_green += weight * g_green
+                        to_blue += weight * g_blue
+                        share = red * g_red + green * g_green + blue * g_blue
+                        rest = work[at + j + PLANE_1] - weight * share
+                        work[at + j + PLANE_1] = rest
+                        by_alpha = before * share - rest / clear
+                        # d alpha / d distance is -alpha, or 0 where alpha is cut.
+                        moves = drawn & (full < max_alpha)
+                        s = -alpha * by_alpha if moves else zero
+                        s1 += s
+                        sx += s * dx
+                        sy += s * dy
+                        sxx += s * dx * dx
+                        sxy += s * dx * dy
+                        syy += s * dy * dy
+                    if not still_open > zero:
+                        block_is_open[block] = False
+                        open_blocks -= 1
             pair_gradients[pair, X] = -(packed[m, A] * sx + b * sy)
             pair_gradients[pair, Y] = -(b * sx + packed[m, C] * sy)
             pair_gradients[pair, A] = half * sxx
@@ -335,20 +300,5 @@ def draw_tiles_backward(
             pair_gradients[pair, GREEN] = to_green
             pair_gradients[pair, BLUE] = to_blue
             pair_gradients[pair, OPACITY] = -s1 / packed[m, OPACITY]
-            if open_rows == 0:
+            if open_blocks == 0:
                 break
-
-
-@njit(cache=True, nogil=True)
-def sum_pairs(splat_of_pair: np.ndarray, pair_gradients: np.ndarray, gradients: np.ndarray) -> None:
-    """Add up the gradients of each splat's pairs, always in the same order.
-
-    Args:
-        splat_of_pair: int32 (P,).
-        pair_gradients: (P, 9).
-        gradients: (M, 9), changed.
-    """
-    for pair in range(splat_of_pair.shape[0]):
-        m = splat_of_pair[pair]
-        for k in range(GRADIENTS):
-            gradients[m, k] += pair_gradients[pair, k]

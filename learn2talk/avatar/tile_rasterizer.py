@@ -23,7 +23,7 @@ CHUNKS_PER_THREAD = 4  # pieces of work, so that a thread with easy tiles takes 
 
 @dataclass(frozen=True, eq=False)
 class _Tiles:
-    """The splats, nearest first, and which of them touch which tile; see `tile_kernels`."""
+    """The splats, nearest first, and which of them touch which tile; see `tile_pairs`."""
 
     packed: NDArray[Any]
     extents: NDArray[Any]
@@ -104,7 +104,8 @@ class _TileRasterizer(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        from learn2talk.avatar.tile_kernels import GRADIENTS, draw_tiles_backward, sum_pairs
+        from learn2talk.avatar.tile_kernels import draw_tiles_backward
+        from learn2talk.avatar.tile_pairs import GRADIENTS, sum_pairs
 
         colour, transmittance, order = ctx.saved_tensors
         tiles: _Tiles = ctx.tiles
@@ -128,7 +129,7 @@ class _TileRasterizer(torch.autograd.Function):
 
 def _cut(packed: NDArray[Any], extents: NDArray[Any], height: int, width: int) -> _Tiles:
     """Find the splats of every tile; ``packed`` and ``extents`` come nearest first."""
-    from learn2talk.avatar.tile_kernels import TILE, count_pairs, list_pairs
+    from learn2talk.avatar.tile_pairs import TILE, count_pairs, list_pairs
 
     counts = np.empty(-(-width // TILE) * -(-height // TILE), dtype=np.int64)
     count_pairs(packed, extents, width, height, counts)

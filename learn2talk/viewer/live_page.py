@@ -10,7 +10,8 @@ from avsr.units import VIDEO_FPS
 from learn2talk.default_student import default_student
 from learn2talk.files import TrainedStudent, load_student
 from learn2talk.schema import Motion
-from learn2talk.viewer.live_socket import LiveService
+from learn2talk.viewer.live_service import LiveService
+from learn2talk.viewer.live_socket import LiveSocket
 from learn2talk.viewer.results import Result, read_result
 from learn2talk.viewer.scene import SOUND_RATE_HZ, Scene
 from learn2talk.viewer.server import Served, serve
@@ -89,6 +90,8 @@ def run_live(
         sound_name=service.sound_name,
     )
 
+    socket = LiveSocket(service)
+
     def started(served: Served) -> None:
         print(f"live on {served.address} (this machine alone); Ctrl-C ends it", flush=True)
         print(f"the algorithm waits {service.algorithmic_ms:.1f} ms", flush=True)
@@ -100,9 +103,9 @@ def run_live(
             scene,
             port=port,
             started=started,
-            routes={SOCKET: service.handle},
+            routes={SOCKET: socket.handle},
             start_page=START_PAGE,
-            ending=service.say_goodbye,
+            ending=socket.say_goodbye,
         )
     finally:
         service.close()

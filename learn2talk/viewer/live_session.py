@@ -34,7 +34,7 @@ FRAME_HEADER = struct.Struct("<IIdddfI")
 MAX_PIECE_S = 1.0  # of one message
 MAX_MESSAGE_BYTES = SOUND_HEADER.size + 4 * int(MAX_PIECE_S * SAMPLE_RATE_HZ)
 LOUDEST = 16.0  # resamplers and gains overshoot 1; beyond this the bytes are not sound
-WAITING_LIMIT_S = 2.0  # sound that waits to be computed; what is older is dropped and counted
+WAITING_LIMIT_S = 1.0  # sound that waits to be computed; what is older is dropped and counted
 AT_ONCE_S = 0.4  # computed in one go, so that sessions that share a thread take turns
 
 

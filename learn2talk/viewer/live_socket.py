@@ -13,20 +13,14 @@ import json
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from avsr.files import write_jsonl
 from avsr.units import HOP_SAMPLES, SAMPLE_RATE_HZ, VIDEO_FPS
-from learn2talk.files import TrainedStudent
-from learn2talk.schema import FaceTemplate
-from learn2talk.streaming import LiveFace
 from learn2talk.viewer.live_figures import LiveFigures
+from learn2talk.viewer.live_service import LiveService
 from learn2talk.viewer.live_session import (
     MAX_MESSAGE_BYTES,
     LiveFrame,
@@ -38,7 +32,7 @@ from learn2talk.viewer.live_session import (
 )
 
 MAX_CONNECTIONS = 8
-UNSENT_LIMIT = 2 * VIDEO_FPS  # frames that wait for a page that reads too slowly
+UNSENT_LIMIT = VIDEO_FPS  # frames that wait for a page that reads too slowly
 UNREAD_LIMIT = 1000  # frames and answers that wait to be sent
 HEARTBEAT_S = 5.0  # a client that does not answer a ping in half of this is gone
 REASON_BYTES = 123  # of a closing message
@@ -53,48 +47,13 @@ class MessageError(ValueError):
         self.code = code
 
 
-class LiveService:
-    """What all connections share: student, file, the thread that computes, figures, log.
+class LiveSocket:
+    """The address of the WebSocket: who is connected, and how the connections end."""
 
-    Args:
-        student: from `learn2talk.files.load_student`; it must stream.
-        look_ahead_frames: as in `LiveFace`.
-        template: neutral face to move, of the student's topology; None takes the student's own.
-        sound: float32 (S,) at 16 kHz in [-1, 1], the file that a page may play; None: no file.
-        sound_name: its name, for the page.
-        log: JSON lines, written when a connection ends: what the pages report ("kind" "report"),
-            and the connection's figures at the end of each utterance ("finished").
-
-    Raises:
-        ValueError: a student that cannot stream, a look-ahead that it has not, or a template of
-            another topology.
-    """
-
-    def __init__(
-        self,
-        student: TrainedStudent,
-        look_ahead_frames: int | None = None,
-        template: FaceTemplate | None = None,
-        sound: NDArray[np.float32] | None = None,
-        sound_name: str = "",
-        log: Path | None = None,
-    ) -> None:
-        self.student, self.template = student, template
-        self.look_ahead_frames = look_ahead_frames
-        self.sound, self.sound_name, self.log = sound, sound_name, log
-        first = self.new_face()
-        self.algorithmic_ms, self.animated_ids = first.latency_ms, first.animated_ids
-        self.figures = LiveFigures(self.algorithmic_ms)  # of the connections that have ended
-        self.rows: list[dict[str, Any]] = []  # of the log
+    def __init__(self, service: LiveService) -> None:
+        self.service = service
         self.num_connections = 0  # so far
         self.open: set[Any] = set()  # aiohttp's WebSocketResponse, here and below
-        # One thread: the networks are small, and sessions take turns by their pieces of sound.
-        # The number of torch's threads belongs to the thread that sets it.
-        self.pool = ThreadPoolExecutor(1, "live_face", torch.set_num_threads, (1,))
-
-    def new_face(self) -> LiveFace:
-        """A face at rest that has heard nothing."""
-        return LiveFace(self.student, self.template, look_ahead_frames=self.look_ahead_frames)
 
     async def handle(self, request: Any) -> Any:
         """Serve one page until it goes: a route of the viewer, behind its checks.
@@ -118,28 +77,19 @@ class LiveService:
             return socket
         self.open.add(socket)
         self.num_connections += 1
-        connection = _Connection(self, socket, self.num_connections)
+        connection = _Connection(self.service, socket, self.num_connections)
         try:
             await connection.run()
         finally:
             self.open.discard(socket)
-            self.figures.add(connection.figures)
-            self.write_log()
+            self.service.figures.add(connection.figures)
+            self.service.write_log()
         return socket
 
     async def say_goodbye(self) -> None:
         """Close every connection, with a reason; the server ends."""
         for socket in tuple(self.open):
             await socket.close(code=GOING, message=b"it was ended")
-
-    def write_log(self) -> None:
-        """Write every row so far, where a log was asked for."""
-        if self.log is not None:
-            write_jsonl(self.log, self.rows)
-
-    def close(self) -> None:
-        """Stop the thread that computes."""
-        self.pool.shutdown(cancel_futures=True)
 
 
 class _Connection:
@@ -161,7 +111,7 @@ class _Connection:
     async def run(self) -> None:
         """Until the page goes, or says what is no message."""
         self._begin(self._send_all())
-        self._say(self._ready())
+        self._say(self.service.ready())
         try:
             async for message in self.socket:
                 if not isinstance(message.data, (str, bytes)):
@@ -271,13 +221,8 @@ class _Connection:
         except ValueError as error:
             raise MessageError(NOT_UNDERSTOOD, str(error)) from error
         names = ("shown", "skipped", "late", "latency_ms", "interval_ms")
-        self._log("report", {name: said[name] for name in names})
-
-    def _log(self, kind: str, values: dict[str, Any]) -> None:
-        if self.service.log is None:
-            return
-        place = {"connection": self.number, "utterance": self.num_utterances}
-        self.service.rows.append({"kind": kind, **place, "at_s": time.time(), **values})
+        values = {name: said[name] for name in names}
+        self.service.note("report", self.number, self.num_utterances, values)
 
     # What is computed
 
@@ -305,7 +250,7 @@ class _Connection:
         self.figures.dropped += session.dropped_frames
         self.session = self.playing = None
         figures = self.figures.as_json()
-        self._log("finished", figures)
+        self.service.note("finished", self.number, self.num_utterances, figures)
         self._say({"kind": "finished", "figures": figures})
 
     def _give(self, frames: list[LiveFrame]) -> None:
@@ -324,21 +269,6 @@ class _Connection:
         self.something_to_send.set()
 
     # What goes out
-
-    def _ready(self) -> dict[str, Any]:
-        service = self.service
-        file = None
-        if service.sound is not None:
-            seconds = len(service.sound) / SAMPLE_RATE_HZ
-            file = {"name": service.sound_name, "duration_s": seconds}
-        return {
-            "kind": "ready",
-            "fps": VIDEO_FPS,
-            "sample_rate_hz": SAMPLE_RATE_HZ,
-            "algorithmic_ms": service.algorithmic_ms,
-            "animated_ids": service.animated_ids.tolist(),
-            "file": file,
-        }
 
     def _say(self, message: dict[str, Any]) -> None:
         self.outgoing.append(message)

@@ -26,7 +26,7 @@ def test_behind_the_head_is_what_is_around_it() -> None:
     assert np.abs(found.picture[32, 44].astype(int) - (20, 140, 210)).max() < 40
 
 
-def test_the_hull_reaches_beyond_the_head_and_hardly_beyond_the_neck() -> None:
+def test_the_hull_reaches_far_about_the_hair_and_closely_about_the_neck() -> None:
     head, neck = np.zeros((100, 100), bool), np.zeros((100, 100), bool)
     head[30:50, 30:70] = True  # 40 wide: hair may reach 0.22 of it, 9 pixels
     neck[50:90, 45:55] = True

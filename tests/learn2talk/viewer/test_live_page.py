@@ -30,7 +30,8 @@ from learn2talk.viewer.live_page import (
     live_look_ahead,
     live_result,
 )
-from learn2talk.viewer.live_socket import LiveService
+from learn2talk.viewer.live_service import LiveService
+from learn2talk.viewer.live_socket import LiveSocket
 from learn2talk.viewer.scene import Scene
 from learn2talk.viewer.server import build_app
 
@@ -101,7 +102,7 @@ def visited(talk: Callable[[Any], Awaitable[None]]) -> None:
     async def run() -> None:
         app = build_app(
             Scene((live_result(trained, None),)),
-            routes={SOCKET: service.handle},
+            routes={SOCKET: LiveSocket(service).handle},
             start_page="/live.html",
         )
         async with TestClient(TestServer(app, host="127.0.0.1")) as client:
