@@ -22,8 +22,8 @@ import { FRAME_FLOATS } from "./triangle_frames.js";
 
 const LOW_PASS = 0.3; // pixels squared, as in the shader
 const UNSEEN = 1 / 255; // what is left of the light behind a pixel that is done
-const SLOW_MS = 24; // a painting that takes longer is coarser the next time, while things move
-const FAST_MS = 14;
+const SLOW_MS = 25; // a painting that takes longer is coarser the next time, while things move
+const FAST_MS = 20;
 const COARSEST = 0.5;
 const TILE = 32; // pixels: its light stays in the processor's nearest cache
 const SEEN = 7; // floats of a projected splat
