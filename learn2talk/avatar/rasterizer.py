@@ -47,7 +47,8 @@ def render_splats(
 
     Raises:
         ValueError: a splat has a number that is not finite, a rotation is 0, the background has
-            another shape, the backend is unknown, cannot draw these tensors or is not installed.
+            another shape or whole numbers, the backend is unknown, cannot draw these tensors or is
+            not installed.
     """
     if backend not in BACKENDS:
         raise ValueError(f"backend {backend!r} is unknown; give one of {', '.join(BACKENDS)}")
@@ -65,6 +66,8 @@ def render_splats(
 def _background(
     splats: Splats, camera: PinholeCamera, background: Sequence[float] | Tensor
 ) -> Tensor:
+    if isinstance(background, Tensor) and not background.is_floating_point():
+        raise ValueError(f"background is {background.dtype}; give a float picture, 0 to 1")
     behind = torch.as_tensor(
         background, dtype=splats.positions.dtype, device=splats.positions.device
     )

@@ -63,6 +63,12 @@ def test_a_background_of_another_shape_is_refused(shape: tuple[int, ...]) -> Non
         render_splats(cloud(), front_camera(), background=torch.zeros(shape))
 
 
+def test_a_background_of_whole_numbers_is_refused() -> None:
+    with pytest.raises(ValueError, match="background is torch.uint8; give a float picture"):
+        picture = torch.zeros(22, 37, 3, dtype=torch.uint8)
+        render_splats(cloud(), front_camera(), background=picture)
+
+
 def test_unknown_backends_are_refused() -> None:
     with pytest.raises(ValueError, match="'cuda' is unknown; give one of auto, cpu, gsplat"):
         render_splats(cloud(), front_camera(), backend="cuda")
