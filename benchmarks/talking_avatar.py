@@ -65,7 +65,7 @@ DRIVEN = ("tracked", "speech", "other_speech", "still_face")
 
 
 def main(
-    stage: Positional[Literal["build", "films", "read", "report", "all"]],
+    stage: Positional[Literal["build", "films", "read", "report", "all"]] = "all",
     work: Path = Path("runs/talking_avatar"),
     data: Path | None = None,
     utterances: int = 20,
@@ -85,7 +85,8 @@ def main(
     use_one_thread()
     found = data or Path(os.environ.get("AVSR_DATA", ""))
     if not (found / "grid").is_dir():
-        raise ValueError(f"{found}: has no grid; give --data, or set AVSR_DATA")
+        print(f"{found}: has no grid, of which avatars are made; give --data, or set AVSR_DATA")
+        return
     sitting = _sitting(found, work, utterances)
     tests = [(code, text) for code, text in sitting["test"]]
     if stage in ("build", "all"):
