@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from learn2talk.articulation import CONTROLS, animate_head
 from learn2talk.avatar.cameras import PinholeCamera
 from learn2talk.avatar.films import TrackedFilm, TrackedPerson
-from learn2talk.drawing import Camera, Palette, face_camera, render_frames
+from learn2talk.drawing import Camera, Palette, render_frames
 from learn2talk.head import Head
 from learn2talk.head.eyelids import SIDES, close_eyelids
+from learn2talk.schema import FaceTemplate
 
+_MARGIN = 1.08
 DISTANCE_MM = 4000.0  # drawings are orthographic; from here a pinhole camera is nearly so
 TURNS = (-75.0, -45.0, -20.0, 0.0, 20.0, 45.0, 75.0)
 NODS = (-15.0, 0.0, 15.0)
@@ -45,7 +47,7 @@ def drawn_person(
     """
     template = head.template
     vertices = _poses(head)
-    view = face_camera(template)
+    view = _whole(template)
     films = []
     for turn in turns:
         for nod in nods:
@@ -67,6 +69,13 @@ def drawn_person(
             )
     straight = pinhole_of(Camera(view.centre, view.mm_per_picture), size)
     return TrackedPerson(template, tuple(films), straight)
+
+
+def _whole(template: FaceTemplate) -> Camera:
+    """A camera that shows the head with its neck and shirt."""
+    low, high = template.vertices[:, :2].min(axis=0), template.vertices[:, :2].max(axis=0)
+    centre = (float(low[0] + high[0]) / 2, float(low[1] + high[1]) / 2)
+    return Camera(centre, _MARGIN * float((high - low).max()))
 
 
 def pinhole_of(camera: Camera, size: int) -> PinholeCamera:
