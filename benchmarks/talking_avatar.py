@@ -61,7 +61,7 @@ from learn2talk.schema import Motion  # noqa: E402
 
 FPS = 25.0
 FROM_EIGHT = "s1_eight"
-DRIVEN = ("tracked", "speech", "other_speech", "still_face")
+DRIVEN = ("tracked", "speech", "other_speech", "still_avatar")
 
 
 def main(
@@ -207,7 +207,7 @@ def _film(
         "other_speech": animate(read_audio(_clip(data, other))),
     }
     vertices = {name: _of_length(avatar, motion, count) for name, motion in motions.items()}
-    vertices["still_face"] = np.repeat(avatar.template.vertices[None], count, axis=0)
+    vertices["still_avatar"] = np.repeat(avatar.template.vertices[None], count, axis=0)
     cameras = [person.camera_of(0, frame) for frame in range(count)]
     backdrop = backdrop_of_person(person)
     shots = [Shot(0, int(frame)) for frame in np.flatnonzero(film.tracked)]

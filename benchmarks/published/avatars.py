@@ -15,7 +15,7 @@ NAMES = {
     "tracked": "avatar, driven by the tracked face",
     "speech": "avatar, driven by the sound",
     "other_speech": "control: by the sound of another film",
-    "still_face": "control: avatar with a still face",
+    "still_avatar": "control: avatar with a still face",
     "median_of_the_film": "control: median of this very film",
     "real": "the real film",
 }
