@@ -48,7 +48,7 @@ AIM_FPS = 25.0
 
 def main(
     student: Path | None = None,
-    sentences: int = 100,
+    sentences: int = 40,
     seconds: float = 15.0,
     look_aheads: tuple[int, ...] = (1, 4, 10),
     pages: int = 2,
