@@ -24,11 +24,13 @@ sys.path.insert(0, str(ROOT))  # a script sees its own folder; its modules are n
 
 import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
+from tyro.conf import Positional  # noqa: E402
 
 from avsr.command_line import run_command  # noqa: E402
 from avsr.files import (  # noqa: E402
     read_audio,
     read_json,
+    stream_video,
     write_atomically,
     write_json,
     write_video,
@@ -63,7 +65,7 @@ DRIVEN = ("tracked", "speech", "other_speech", "still_face")
 
 
 def main(
-    stage: Literal["build", "films", "read", "report", "all"],
+    stage: Positional[Literal["build", "films", "read", "report", "all"]],
     work: Path = Path("runs/talking_avatar"),
     data: Path | None = None,
     utterances: int = 20,
@@ -76,7 +78,7 @@ def main(
         stage: what to do; "all" does one after the other.
         work: folder of avatars and films; they hold a real person's face and stay there.
         data: folder with grid/ and mediapipe_face/; default: AVSR_DATA.
-        utterances: test films, the first so many.
+        utterances: test films, so many of the same sitting.
         steps: updates of each avatar.
         out: folder of talking_avatar.json and talking_avatar.md.
     """
@@ -84,10 +86,10 @@ def main(
     found = data or Path(os.environ.get("AVSR_DATA", ""))
     if not (found / "grid").is_dir():
         raise ValueError(f"{found}: has no grid; give --data, or set AVSR_DATA")
-    splits = _splits(found)
-    tests = splits["test"][:utterances]
+    sitting = _sitting(found, work, utterances)
+    tests = [(code, text) for code, text in sitting["test"]]
     if stage in ("build", "all"):
-        build(found, splits, work, steps)
+        build(found, sitting, work, steps)
     if stage in ("films", "all"):
         films(found, tests, work)
     if stage in ("read", "all"):
@@ -109,21 +111,50 @@ def _splits(data: Path) -> dict[str, list[tuple[str, str]]]:
     return found
 
 
+def _sitting(data: Path, work: Path, utterances: int) -> dict[str, list[list[str]]]:
+    """Films of one sitting, as (code, text): an avatar is of one scene, and s1 sat several times.
+
+    Those of the test split, and eight of every tenth of the train split, whose pictures are nearest
+    to the first test film's, at a quarter of the size; written down, so that every stage has them.
+    """
+    path = work / "sitting.json"
+    if path.is_file():
+        found: dict[str, list[list[str]]] = read_json(path)
+        return found
+    splits = _splits(data)
+    first = _small_picture(_clip(data, splits["test"][0][0]))
+
+    def nearest(rows: Sequence[tuple[str, str]], count: int) -> list[list[str]]:
+        away = [float(np.abs(_small_picture(_clip(data, code)) - first).mean()) for code, _ in rows]
+        return [list(rows[i]) for i in sorted(np.argsort(away, kind="stable")[:count].tolist())]
+
+    sitting = {
+        "test": nearest(splits["test"], utterances),
+        "train": nearest(splits["train"][::10], 8),
+    }
+    write_json(path, sitting)
+    return sitting
+
+
+def _small_picture(path: Path) -> NDArray[np.float64]:
+    """A picture from the beginning of a film, every fourth pixel of it."""
+    picture = next(iter(stream_video(path)))
+    small: NDArray[np.float64] = picture[::4, ::4].astype(np.float64)
+    return small
+
+
 def _clip(data: Path, code: str) -> Path:
     return data / "grid" / "s1" / "video" / f"{code}.mp4"
 
 
 def build(
-    data: Path, splits: Mapping[str, Sequence[tuple[str, str]]], work: Path, steps: int
+    data: Path, sitting: Mapping[str, Sequence[Sequence[str]]], work: Path, steps: int
 ) -> None:
     """The avatars, each with its figures on the held-out end of its own films."""
     landmarker = _landmarker(data)
-    test, train = splits["test"], splits["train"]
-    # One film of the test split, and train films from all over the recording.
-    spread = [train[i][0] for i in evenly(len(train), 8)]
     wanted = {
-        "s1_one": [_clip(data, test[0][0])],
-        FROM_EIGHT: [_clip(data, code) for code in spread],
+        "s1_one": [_clip(data, sitting["test"][0][0])],
+        FROM_EIGHT: [_clip(data, code) for code, _ in sitting["train"]],
         **{f"other_{p.stem}": [p] for p in sorted((data / "grid" / "others").glob("*.mpg"))},
     }
     for name, clips in wanted.items():

@@ -25,32 +25,26 @@ def nearest(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
         int64 (N,), 0 to F - 1.
     """
     count = corners.shape[0]
-    centre, radius = np.empty((count, 3)), np.empty(count)
+    centre, radius = np.empty((3, count)), np.empty(count)
     for f in range(count):
         for axis in range(3):
-            centre[f, axis] = (corners[f, 0, axis] + corners[f, 1, axis] + corners[f, 2, axis]) / 3
+            centre[axis, f] = (corners[f, 0, axis] + corners[f, 1, axis] + corners[f, 2, axis]) / 3
         largest = 0.0
         for corner in range(3):
             squared = 0.0
             for axis in range(3):
-                squared += (corners[f, corner, axis] - centre[f, axis]) ** 2
+                squared += (corners[f, corner, axis] - centre[axis, f]) ** 2
             largest = max(largest, squared)
         radius[f] = np.sqrt(largest)
     found = np.empty(points.shape[0], dtype=np.int64)
     away = np.empty(count)
     for n in range(points.shape[0]):
-        closest = np.inf
-        for f in range(count):
-            squared = 0.0
-            for axis in range(3):
-                squared += (points[n, axis] - centre[f, axis]) ** 2
-            away[f] = squared
-            closest = min(closest, squared)
+        _squares(points[n], centre, away)
         best, best_at = np.inf, 0
-        bound = np.sqrt(closest)
+        bound = np.sqrt(away.min())
         for f in range(count):
             reach = bound + radius[f]
-            if away[f] > reach * reach:
+            if away[f] > reach * reach * (1.0 + 1e-9):  # rounding must not lose one
                 continue
             squared = _squared_distance(points[n], corners[f])
             if squared < best:
@@ -58,6 +52,15 @@ def nearest(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
                 bound = min(bound, np.sqrt(squared))
         found[n] = best_at
     return found
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _squares(point: np.ndarray, centre: np.ndarray, away: np.ndarray) -> None:
+    """Squared distances (F,) of a point (3,) from centres (3, F); in one stride, for the CPU."""
+    x, y, z = point[0], point[1], point[2]
+    for f in range(centre.shape[1]):
+        dx, dy, dz = centre[0, f] - x, centre[1, f] - y, centre[2, f] - z
+        away[f] = dx * dx + dy * dy + dz * dz
 
 
 @njit(cache=True, nogil=True)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from learn2talk.avatar.cameras import PinholeCamera
-from learn2talk.avatar.ellipses import LOW_PASS
-from learn2talk.avatar.projection import check_finite, project_splats
+from learn2talk.avatar.gsplat_drawing import draw_with_gsplat
+from learn2talk.avatar.projection import project_splats
 from learn2talk.avatar.splats import Splats
 from learn2talk.avatar.tile_rasterizer import draw_tiled
 
@@ -47,7 +47,8 @@ def render_splats(
 
     Raises:
         ValueError: a splat has a number that is not finite, a rotation is 0, the background has
-            another shape, the backend is unknown, cannot draw these tensors or is not installed.
+            another shape or whole numbers, the backend is unknown, cannot draw these tensors or is
+            not installed.
     """
     if backend not in BACKENDS:
         raise ValueError(f"backend {backend!r} is unknown; give one of {', '.join(BACKENDS)}")
@@ -58,13 +59,15 @@ def render_splats(
         projected = project_splats(splats, camera, num_threads)
         colour, transmittance = draw_tiled(projected, camera.width, camera.height, num_threads)
     else:
-        colour, transmittance = _draw_with_gsplat(splats, camera)
+        colour, transmittance = draw_with_gsplat(splats, camera)
     return Drawing(colour + transmittance[..., None] * behind, 1.0 - transmittance)
 
 
 def _background(
     splats: Splats, camera: PinholeCamera, background: Sequence[float] | Tensor
 ) -> Tensor:
+    if isinstance(background, Tensor) and not background.is_floating_point():
+        raise ValueError(f"background is {background.dtype}; give a float picture, 0 to 1")
     behind = torch.as_tensor(
         background, dtype=splats.positions.dtype, device=splats.positions.device
     )
@@ -74,50 +77,3 @@ def _background(
             f"picture ({camera.height}, {camera.width}, 3)"
         )
     return behind
-
-
-def _draw_with_gsplat(splats: Splats, camera: PinholeCamera) -> tuple[Tensor, Tensor]:
-    """Colour (H, W, 3) over nothing and transmittance (H, W), by gsplat's compiled kernels."""
-    device = splats.positions.device
-    if device.type != "cuda":
-        raise ValueError(
-            f"backend gsplat: the splats are on {device}, and gsplat draws on CUDA only; move them "
-            "there or give backend cpu"
-        )
-    if splats.positions.dtype != torch.float32:
-        raise ValueError(
-            f"backend gsplat: the splats are {splats.positions.dtype}; gsplat draws float32"
-        )
-    try:
-        from gsplat import rasterization
-    except ImportError as error:
-        raise ValueError(
-            f"backend gsplat: {error}; `pip install gsplat` (it compiles its kernels with the CUDA "
-            "toolkit when first used), or move the splats to the CPU"
-        ) from error
-    check_finite(splats)
-    size = camera.height, camera.width
-    if not len(splats):
-        empty = splats.positions.sum()  # 0, and differentiable
-        return empty.expand(*size, 3), 1.0 + empty.expand(size)
-    view = torch.eye(4, device=device)
-    view[:3, :3] = torch.from_numpy(camera.rotation)
-    view[:3, 3] = torch.from_numpy(camera.translation)
-    matrix = [[camera.fx, 0.0, camera.cx], [0.0, camera.fy, camera.cy], [0.0, 0.0, 1.0]]
-    colour, alpha, _ = rasterization(
-        means=splats.positions,
-        quats=splats.rotations,
-        scales=splats.log_scales.exp(),
-        opacities=splats.opacity_logits.sigmoid(),
-        colors=splats.sh,
-        viewmats=view[None],
-        Ks=torch.tensor([matrix], device=device),
-        width=camera.width,
-        height=camera.height,
-        near_plane=camera.near,
-        eps2d=LOW_PASS,
-        sh_degree=splats.sh_degree,
-        packed=False,
-        rasterize_mode="classic",
-    )
-    return colour[0], 1.0 - alpha[0, ..., 0]

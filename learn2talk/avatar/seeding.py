@@ -34,7 +34,7 @@ _BEHIND = 0.25  # density of what faces away from the camera
 _SHELL_MM = {"hair": 30.0, "ears": 15.0, "neck": 8.0, "skin": 12.0}
 _BARE = ("lips", "mouth_inside", "eye_white", "lid", "lash", "brow", "nostril")  # no shell there
 _SURFACE_OPACITY, _SHELL_OPACITY = 0.7, 0.1
-_COLOUR_FRAMES = 9
+_COLOUR_FRAMES, _WIDEST_OF = 9, 60
 _FLATNESS = 0.35  # thickness of a splat on the surface by its width
 
 
@@ -73,9 +73,7 @@ def seed_splats(person: TrackedPerson, config: SeedConfig) -> BoundSplats:
     """
     template = person.template
     generator = np.random.default_rng(config.seed)
-    vertices = torch.from_numpy(template.vertices)
-    triangles = torch.from_numpy(template.triangles.astype(np.int64))
-    corners = template.vertices.astype(np.float64)[template.triangles]
+    corners = _widest(person)
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     area = np.linalg.norm(normals, axis=1) / 2.0
     outward = normals / np.maximum(2.0 * area, 1e-12)[:, None]
@@ -99,6 +97,9 @@ def seed_splats(person: TrackedPerson, config: SeedConfig) -> BoundSplats:
     width = np.sqrt(area.sum() / config.count)
     wide = np.where(away > 0, 1.2 * width, width / np.sqrt(np.maximum(density[ids], _BEHIND)))
     thin = np.where(away > 0, wide, _FLATNESS * wide)
+    # Each triangle by itself, as it is when it is widest.
+    vertices = torch.from_numpy(corners.reshape(-1, 3).astype(np.float32))
+    triangles = torch.arange(len(vertices)).reshape(-1, 3)
     frames = triangle_frames(vertices, triangles)
     rest = Splats(
         positions=torch.from_numpy(points.astype(np.float32)),
@@ -110,6 +111,27 @@ def seed_splats(person: TrackedPerson, config: SeedConfig) -> BoundSplats:
     bound = bind_to(rest, torch.from_numpy(ids), vertices, triangles)
     bound.local.sh[:, 0] = (_colours(person, bound, outward) - 0.5) / SH_C0
     return bound
+
+
+def _widest(person: TrackedPerson) -> NDArray[np.float64]:
+    """The corners (F, 3, 3) of each triangle in that frame, of up to 60, in which it is largest.
+
+    At rest the lids are folded away and the lips hide what is inside: splats have no room there.
+    """
+    triangles = person.template.triangles
+    widest = person.template.vertices.astype(np.float64)[triangles]
+    largest = np.zeros(len(triangles))
+    places = [
+        (f, int(t)) for f, film in enumerate(person.films) for t in np.flatnonzero(film.tracked)
+    ]
+    chosen = np.linspace(0, len(places) - 1, min(len(places), _WIDEST_OF)).round().astype(int)
+    for film, frame in (places[i] for i in chosen):
+        corners = person.films[film].vertices[frame].astype(np.float64)[triangles]
+        normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        area = np.linalg.norm(normal, axis=1)
+        larger = area > largest
+        widest[larger], largest[larger] = corners[larger], area[larger]
+    return widest
 
 
 def _logit(opacity: NDArray[np.float64]) -> Tensor:

@@ -93,6 +93,25 @@ def test_single_precision_is_near_double() -> None:
     assert float(error.mean()) < 1e-5
 
 
+@pytest.mark.parametrize("opacity_shift", [0.0, 5.0])
+def test_gradients_in_single_precision_are_near_double(opacity_shift: float) -> None:
+    scene = cloud(300, 9)
+    scene = replace(scene, opacity_logits=scene.opacity_logits + opacity_shift)
+    weights = torch.randn(60, 80, 3, generator=torch.Generator().manual_seed(2))
+    gradients = []
+    for dtype in (torch.float64, torch.float32):
+        # The same ellipses, so that the same pixels are drawn in both.
+        splats = project_splats(scene, front_camera(80, 60))
+        ours = {name: getattr(splats, name).float().to(dtype) for name in (*LEARNT, "extents")}
+        changed, tensors = leaves(replace(splats, **ours))
+        colour, through = draw_tiled(changed, 80, 60)
+        loss = (colour * weights.to(dtype)).sum() + through.sum()
+        gradients.append(torch.autograd.grad(loss, tensors))
+    for name, exact, single in zip(LEARNT, *gradients, strict=True):
+        error = (single.double() - exact).norm() / exact.norm()
+        assert float(error) < 2e-5, name
+
+
 def test_any_number_of_threads_draws_the_same_bits() -> None:
     splats = projected(150, 6, width=100, height=70)
     drawn = []
