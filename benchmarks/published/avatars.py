@@ -57,9 +57,9 @@ def text_of(found: Mapping[str, Any]) -> str:
         "",
         f"## {len(found['clips'])} test films, by the avatar of eight other films",
         "",
-        "Films of the same sitting (the speaker sat several times; the nearest first pictures). The "
-        "head is where the test film has it; the face moves as named. Means over films with 95 % "
-        "intervals over films.",
+        "Films of the same sitting (the speaker sat several times; the nearest first pictures). "
+        "The head is where the test film has it; the face moves as named. Means over films with "
+        "95 % intervals over films.",
         "",
         "| system | picture | head | mouth |",
         "|---|---|---|---|",

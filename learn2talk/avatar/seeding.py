@@ -21,12 +21,14 @@ from learn2talk.schema import FaceTemplate
 # How densely regions are covered, beside skin: detail is where the mouth and the eyes are.
 _DENSITY = {
     "mouth_inside": 2.0,
-    "teeth_upper": 2.0,
-    "teeth_lower": 2.0,
+    "tongue": 2.0,
+    "teeth_upper": 5.0,
+    "teeth_lower": 5.0,
     "lips": 5.0,
     "eye_white": 4.0,
     "iris": 4.0,
-    "lid": 4.0,
+    "lid": 12.0,  # folded away nearly always: wide splats would hang over the eye
+    "lash": 12.0,
     "brow": 3.0,
 }
 _BEHIND = 0.25  # density of what faces away from the camera

@@ -310,6 +310,18 @@ def test_splats_are_seen_and_move_with_the_mesh(watched: Watched) -> None:
     assert watched.covered() == pytest.approx(splats, rel=0.2)
 
 
+def test_painted_splats_are_those_of_webgl(watched: Watched) -> None:
+    """Without a graphics card the page paints splats itself: the same picture to a few levels."""
+    watched.page.evaluate("viewer.solo(1); viewer.lookFrom(30, 10); viewer.seek(0.4)")
+    middle, pictures = stage_middle(watched), []
+    for painted in ("true", "false"):
+        watched.page.evaluate(f"viewer.paintSplats({painted})")
+        pictures.append(column(watched, middle).astype(int))
+    differences = np.abs(pictures[0] - pictures[1])
+    assert differences.max() <= 6 and differences.mean() < 1.0
+    assert np.ptp(pictures[0], axis=0).min() > 60  # and it is a picture of something
+
+
 def stage_middle(watched: Watched) -> tuple[int, int]:
     box = watched.page.locator("#stage").bounding_box()
     return int(box["width"] // 2), int(box["height"])

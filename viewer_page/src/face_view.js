@@ -19,7 +19,9 @@ import {
   PointsMaterial,
 } from "three";
 import { faceMaterial } from "./face_material.js";
+import { drawsInSoftware } from "./software.js";
 import { SplatCloud } from "./splat_cloud.js";
+import { SplatPainter } from "./splat_painter.js";
 import { smoothNormals, uniqueEdges } from "./surface.js";
 
 const LANDMARK_COLOURS = [
@@ -39,6 +41,7 @@ export class FaceView {
     this.topology = null;
     this.vertices = null;
     this.cloud = null;
+    this.painted = drawsInSoftware(); // splats painted here, not by WebGL
   }
 
   get hasMesh() {
@@ -78,7 +81,9 @@ export class FaceView {
       this.object.remove(this.cloud.object);
       this.cloud.dispose();
     }
-    this.cloud = new SplatCloud(data, this.topology?.triangles);
+    this._splats = data;
+    const Kind = this.painted ? SplatPainter : SplatCloud;
+    this.cloud = new Kind(data, this.topology?.triangles);
     if (this.vertices) this.cloud.setVertices(this.vertices);
     this.object.add(this.cloud.object);
     this._apply();
@@ -121,15 +126,27 @@ export class FaceView {
     this._apply();
   }
 
+  /** Draw splats by this page's own painter, or by WebGL: without a graphics card it paints. */
+  paintSplats(painted) {
+    if (painted === this.painted) return;
+    this.painted = painted;
+    if (this.cloud) this.setSplats(this._splats);
+  }
+
   /** What is shown: any of surface, splats, wireframe, landmarks. */
   show(parts) {
     Object.assign(this.shown, parts);
     this._apply();
   }
 
-  /** Before each drawing of the view by a camera into so many pixels. */
-  prepare(camera, width, height) {
-    if (this.cloud?.object.visible) this.cloud.prepare(camera, width, height);
+  /** Before each drawing by a camera into so many pixels; `settled`: nothing moves, take time. */
+  prepare(camera, width, height, settled) {
+    if (this.cloud?.object.visible) this.cloud.prepare(camera, width, height, settled);
+  }
+
+  /** Whether the last drawing was coarser than it could be. */
+  get coarse() {
+    return Boolean(this.cloud?.object.visible && this.cloud.coarse);
   }
 
   /** The box around what is there now. */

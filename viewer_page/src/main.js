@@ -7,6 +7,7 @@
 //   lookFrom(yawDegrees, pitchDegrees)  goHome()
 //   coverage()         share of the stage that is not background, number of colours
 //   pixel(x, y)        [r, g, b] of the stage at CSS pixels
+//   paintSplats(on)     splats by the page itself or by WebGL
 //   measure(seconds)   times between drawn pictures, ms
 
 import { element } from "./page.js";
@@ -88,6 +89,7 @@ function stateOf(viewer) {
       splats: r.view.hasSplats && r.view.cloud.object.visible,
       wireframe: r.view.hasMesh && r.view.wires.visible,
       landmarks: r.view.hasMesh && r.view.points.visible,
+      splatScale: r.view.cloud?.scale ?? 1, // of the painted picture while things move
     })),
   };
 }
@@ -111,6 +113,10 @@ async function start() {
     goHome: () => viewer.stage.goHome(),
     coverage: () => coverage(viewer),
     pixel: (x, y) => pixelAt(viewer, x, y),
+    paintSplats: (painted) => {
+      for (const result of viewer.results) result.view.paintSplats(painted);
+      viewer.stage.invalidate();
+    },
     measure: (seconds, options) => measureDrawing(viewer, seconds, options),
   };
   await viewer.load();

@@ -2,10 +2,11 @@
 
 /**
  * Draw as fast as the browser shows pictures, for so many seconds: each picture with the next frame
- * of the motion and the camera a little further, so that nothing is drawn from before.
+ * of the motion and the camera a little further, so that nothing is drawn from before. With `full`
+ * every picture is drawn as if nothing moved: painted splats then are never coarser than shown.
  * Gives the time of each picture in ms from the one before it.
  */
-export async function measureDrawing(viewer, seconds, { turning = true } = {}) {
+export async function measureDrawing(viewer, seconds, { full = false } = {}) {
   viewer.pause();
   const times = [];
   const started = performance.now();
@@ -19,14 +20,15 @@ export async function measureDrawing(viewer, seconds, { turning = true } = {}) {
         return;
       }
       const { leading, scene } = viewer;
-      if (leading.moves) viewer.seek((times.length / leading.fps) % scene.duration_s);
-      if (turning) viewer.stage.lookFrom(20 * Math.sin(times.length / 15), 0);
-      viewer.stage.invalidate();
+      if (leading.moves) viewer.showAs((times.length / leading.fps) % scene.duration_s);
+      viewer.stage.lookFrom(20 * Math.sin(times.length / 15), 0);
+      if (full) viewer.stage.draw();
       requestAnimationFrame(next);
     };
     requestAnimationFrame(next);
   });
   viewer.stage.goHome();
+  viewer.seek(0);
   return times;
 }
 

@@ -22,10 +22,9 @@ import {
   Vector2,
 } from "three";
 import { DepthSort } from "./depth_sort.js";
+import { FRAME_COLUMNS, SplatPlaces } from "./splat_places.js";
 import { splatFragmentShader, splatVertexShader } from "./splat_shader.js";
-import { FRAME_FLOATS, triangleFrames } from "./triangle_frames.js";
 
-const SHAPE_FLOATS = 12;
 const ORDER_COLUMNS = 1024;
 const TURNED = 1e-4; // a camera that turned by less keeps the order
 
@@ -66,15 +65,11 @@ function quads(count) {
 export class SplatCloud {
   /** `data` as `fetchSplats` gives it; `triangles` of the mesh that bound splats ride on. */
   constructor(data, triangles) {
-    this.count = data.count;
-    this.bound = data.bound;
-    this.shapes = data.shapes;
-    this.triangles = triangles;
-    this.positions = new Float32Array(3 * data.count);
+    this.places = new SplatPlaces(data, triangles);
     const rows = Math.max(1, Math.ceil(data.count / ORDER_COLUMNS));
-    const places = new Uint32Array(rows * ORDER_COLUMNS);
-    this.sorting = new DepthSort(data.count, places.subarray(0, data.count));
-    this.order = texture(places, ORDER_COLUMNS, rows, UnsignedIntType, RedIntegerFormat);
+    const ranks = new Uint32Array(rows * ORDER_COLUMNS);
+    this.sorting = new DepthSort(data.count, ranks.subarray(0, data.count));
+    this.order = texture(ranks, ORDER_COLUMNS, rows, UnsignedIntType, RedIntegerFormat);
     this.order.internalFormat = "R32UI";
     this.moved = true;
     this._direction = [0, 0, 0];
@@ -90,16 +85,12 @@ export class SplatCloud {
       },
       harmonicColumns: { value: 256 },
       frames: { value: null },
-      frameColumns: { value: 512 },
+      frameColumns: { value: FRAME_COLUMNS },
     };
-    if (data.bound) {
-      const tall = Math.ceil(triangles.length / 3 / 512);
-      this.frames = new Float32Array(tall * 512 * FRAME_FLOATS);
-      uniforms.frames.value = texture(this.frames, 512 * 3, tall, FloatType);
-    } else {
-      for (let i = 0; i < data.count; i++) {
-        this.positions.set(data.shapes.subarray(SHAPE_FLOATS * i, SHAPE_FLOATS * i + 3), 3 * i);
-      }
+    const { frames } = this.places;
+    if (frames) {
+      const tall = frames.length / 12 / FRAME_COLUMNS;
+      uniforms.frames.value = texture(frames, 3 * FRAME_COLUMNS, tall, FloatType);
     }
     const geometry = new BufferGeometry();
     geometry.setIndex(new BufferAttribute(quads(data.count), 1));
@@ -121,21 +112,14 @@ export class SplatCloud {
     this.object.renderOrder = 1;
   }
 
+  get positions() {
+    return this.places.positions;
+  }
+
   /** Move bound splats with the vertices (3 V) of their mesh. */
   setVertices(vertices) {
-    if (!this.bound) return;
-    const { frames, positions, shapes } = this;
-    triangleFrames(vertices, this.triangles, frames);
-    for (let i = 0, s = 0, p = 0; i < this.count; i++, s += SHAPE_FLOATS, p += 3) {
-      const f = FRAME_FLOATS * shapes[s + 10];
-      const x = shapes[s];
-      const y = shapes[s + 1];
-      const z = shapes[s + 2];
-      positions[p] = frames[f] * x + frames[f + 4] * y + frames[f + 8] * z + frames[f + 3];
-      positions[p + 1] = frames[f + 1] * x + frames[f + 5] * y + frames[f + 9] * z + frames[f + 7];
-      positions[p + 2] =
-        frames[f + 2] * x + frames[f + 6] * y + frames[f + 10] * z + frames[f + 11];
-    }
+    if (!this.places.bound) return;
+    this.places.place(vertices);
     this.object.material.uniforms.frames.value.needsUpdate = true;
     this.moved = true;
   }

@@ -5,16 +5,8 @@ import { OrbitControls } from "three/examples/jsm/controls/OrbitControls.js";
 
 const FIELD_OF_VIEW = 22; // degrees: a portrait lens
 const MARGIN = 1.04;
+const SETTLED_MS = 200;
 const LABEL_PIXELS = 44; // at the top of a pane: name and facts
-
-/** Whether WebGL runs on the processor, where smoothing edges costs much. */
-export function drawsInSoftware() {
-  const gl = document.createElement("canvas").getContext("webgl2");
-  const info = gl?.getExtension("WEBGL_debug_renderer_info");
-  const name = info ? gl.getParameter(info.UNMASKED_RENDERER_WEBGL) : "";
-  gl?.getExtension("WEBGL_lose_context")?.loseContext();
-  return /swiftshader|llvmpipe|software/i.test(name);
-}
 
 export class Stage {
   /** `canvas` to draw into; `antialias` costs much where no graphics card is. */
@@ -35,6 +27,7 @@ export class Stage {
     this.background = new Color(0xffffff);
     this.drawn = 0; // frames so far
     this._stale = true;
+    this._changed = 0; // when something did last, ms
     this._atHome = true;
     this._moving = false;
     this._home = { position: new Vector3(0, 0, 1000), target: new Vector3() };
@@ -131,14 +124,18 @@ export class Stage {
     this.invalidate();
   }
 
-  /** Draw if anything changed; whether it was drawn. */
+  /** Draw if anything changed, and in full once nothing changes any more; whether it was drawn. */
   drawIfStale() {
-    if (!this._stale) return false;
-    this.draw();
+    const now = performance.now();
+    if (this._stale) this._changed = now;
+    const settles = now - this._changed > SETTLED_MS && this.panes.some(({ view }) => view.coarse);
+    if (!this._stale && !settles) return false;
+    this.draw(settles);
     return true;
   }
 
-  draw() {
+  /** Draw now; not `settled`: as fast as it must be while things move. */
+  draw(settled = true) {
     this._stale = false;
     const { renderer, camera, canvas } = this;
     const height = canvas.clientHeight;
@@ -159,7 +156,7 @@ export class Stage {
       camera.updateProjectionMatrix();
       camera.updateMatrixWorld();
       pane.view.object.visible = true;
-      pane.view.prepare(camera, width * ratio, tall * ratio);
+      pane.view.prepare(camera, width * ratio, tall * ratio, settled);
       renderer.render(this.scene, camera);
       pane.view.object.visible = false;
     });

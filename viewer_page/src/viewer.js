@@ -16,11 +16,13 @@ import {
   systemTheme,
 } from "./page.js";
 import { ShownResult, Truth, frameAt } from "./player.js";
-import { Stage, drawsInSoftware } from "./stage.js";
+import { drawsInSoftware } from "./software.js";
+import { Stage } from "./stage.js";
 import { Timeline } from "./timeline.js";
 
 const WAV_HEADER_BYTES = 44;
-const SLOWEST_FPS_WINDOW_MS = 1000;
+const FPS_WINDOW_MS = 1000;
+const TELL_MS = 80; // while it plays, numbers change no faster than they can be read
 
 export class Viewer {
   constructor(scene) {
@@ -32,6 +34,9 @@ export class Viewer {
     this.ready = false;
     this.truth = null;
     this._drawTimes = [];
+    this._told = 0;
+    this._fpsTold = 0;
+    // Smooth edges of meshes cost splats a quarter of their time where no graphics card is.
     const withSplats = scene.results.some((one) => one.splats);
     this.stage = new Stage(element("stage"), { antialias: !(withSplats && drawsInSoftware()) });
     this.setTheme(systemTheme());
@@ -288,7 +293,11 @@ export class Viewer {
   }
 
   _showTime() {
-    const seconds = this.clock.time;
+    this.showAs(this.clock.time, !this.clock.playing);
+  }
+
+  /** Show a time; its numbers at once, or as often as they can be read. */
+  showAs(seconds, told = false) {
     const heatMax = this.shown.heat ? this.heatMax : 0;
     let changed = false;
     for (const result of this.solid) {
@@ -297,6 +306,15 @@ export class Viewer {
     if (changed) this.stage.invalidate();
     if (!this.ready) return;
     if (this.scene.duration_s > 0) this.timeline.place(seconds);
+    const now = performance.now();
+    if (told || now - this._told > TELL_MS) {
+      this._told = now;
+      this._tellTime(seconds);
+    }
+  }
+
+  /** The time in words and numbers. */
+  _tellTime(seconds) {
     const { leading } = this;
     element("time").textContent = `${seconds.toFixed(2)} / ${this.scene.duration_s.toFixed(2)} s`;
     const held = leading.moves && seconds * leading.fps >= leading.numFrames;
@@ -330,9 +348,11 @@ export class Viewer {
 
   _showFps() {
     const now = performance.now();
-    while (this._drawTimes.length && this._drawTimes[0] < now - SLOWEST_FPS_WINDOW_MS) {
+    while (this._drawTimes.length && this._drawTimes[0] < now - FPS_WINDOW_MS) {
       this._drawTimes.shift();
     }
+    if (now - this._fpsTold < 500) return;
+    this._fpsTold = now;
     const text = this._drawTimes.length > 1 ? `${this._drawTimes.length} fps` : "";
     if (element("fps").textContent !== text) element("fps").textContent = text;
   }

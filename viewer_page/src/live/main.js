@@ -2,7 +2,8 @@
 
 import { FaceView } from "../face_view.js";
 import { fetchSplats, fetchTopology } from "../loading.js";
-import { Stage, drawsInSoftware } from "../stage.js";
+import { drawsInSoftware } from "../software.js";
+import { Stage } from "../stage.js";
 import { Connection } from "./connection.js";
 import { FileSound } from "./file_sound.js";
 import { FrameQueue } from "./frame_queue.js";
