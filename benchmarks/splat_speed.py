@@ -83,7 +83,8 @@ def main(
     else:
         drawn.append(of_avatar(avatar))
     rows: list[Row] = []
-    facts = {}
+    facts = {"threads": "of render_splats (num_threads); torch's own small steps run on one"}
+    torch.set_num_threads(1)
     try:
         for scene in drawn:
             print(f"== {scene.name}", flush=True)
@@ -163,26 +164,25 @@ def speed(scene: Scene, device: str, calls: int) -> list[Row]:
     moved = scene.splats.map(lambda values: values.to(device))
     learnt = moved.map(lambda values: values.clone().requires_grad_())
 
-    def forward() -> None:
+    def forward(threads: int) -> None:
         with torch.no_grad():
-            render_splats(moved, scene.camera)
+            render_splats(moved, scene.camera, num_threads=threads)
 
-    def both() -> None:
-        gradients_of(render_splats(learnt, scene.camera), learnt)
+    def both(threads: int) -> None:
+        gradients_of(render_splats(learnt, scene.camera, num_threads=threads), learnt)
 
     work = {}
     for threads in sorted({1, available_cores()}) if device == "cpu" else [1]:
         where = f"{threads} thread{'s' if threads > 1 else ''}" if device == "cpu" else "gsplat"
-        work[f"forward, {where}"] = on(threads, device, forward)
-        work[f"forward and backward, {where}"] = on(threads, device, both)
+        work[f"forward, {where}"] = on(device, partial(forward, threads))
+        work[f"forward and backward, {where}"] = on(device, partial(both, threads))
     return measure(scene.name, work, calls)
 
 
-def on(threads: int, device: str, call: Callable[[], Any], against: str | None = None) -> Work:
-    """One picture a call, on so many threads, waited for where the device runs behind."""
+def on(device: str, call: Callable[[], Any], against: str | None = None) -> Work:
+    """One picture a call, waited for where the device runs behind."""
 
     def run() -> None:
-        torch.set_num_threads(threads)
         call()
         if device == "cuda":
             torch.cuda.synchronize()
@@ -217,8 +217,8 @@ def beside_the_reference(scene: Scene, calls: int) -> list[Row]:
     work = {}
     for what, call in (("forward", forward), ("forward and backward", both)):
         fast = f"{what}, ours"
-        work[fast] = on(1, "cpu", partial(call, ours))
-        work[f"{what}, reference"] = on(1, "cpu", partial(call, slowly), fast)
+        work[fast] = on("cpu", partial(call, ours))
+        work[f"{what}, reference"] = on("cpu", partial(call, slowly), fast)
     return measure(f"{scene.name}, 1 thread", work, calls)
 
 

@@ -28,7 +28,7 @@ def view(
         browser: whether a browser is opened.
     """
     from learn2talk.viewer.scene import load_scene
-    from learn2talk.viewer.server import Served, serve
+    from learn2talk.viewer.server import Served, open_in_browser, serve
 
     scene = load_scene(results, audio=audio, truth=truth, words=words)
     for note in scene.notes:
@@ -37,9 +37,7 @@ def view(
     def started(served: Served) -> None:
         print(f"{served.address} shows {_counted(len(scene.results))} (Ctrl-C ends)", flush=True)
         if browser:
-            import webbrowser
-
-            webbrowser.open(served.address)
+            open_in_browser(served.address)
 
     serve(scene, port=port, started=started)
     print("viewer ended")

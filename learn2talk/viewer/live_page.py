@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import webbrowser
 from pathlib import Path
 
 from avsr.files import read_audio
@@ -14,7 +13,7 @@ from learn2talk.viewer.live_service import LiveService
 from learn2talk.viewer.live_socket import LiveSocket
 from learn2talk.viewer.results import Result, read_result
 from learn2talk.viewer.scene import SOUND_RATE_HZ, Scene
-from learn2talk.viewer.server import Served, serve
+from learn2talk.viewer.server import Served, open_in_browser, serve
 
 # What the lips lose by hearing less of what follows: benchmarks/results/live_latency.md.
 LIVE_LOOK_AHEAD_FRAMES = 4
@@ -95,8 +94,8 @@ def run_live(
     def started(served: Served) -> None:
         print(f"live on {served.address} (this machine alone); Ctrl-C ends it", flush=True)
         print(f"the algorithm waits {service.algorithmic_ms:.1f} ms", flush=True)
-        if browser and not webbrowser.open(served.address):
-            print("no browser opened; open the address yourself", flush=True)
+        if browser:
+            open_in_browser(served.address)
 
     try:
         serve(

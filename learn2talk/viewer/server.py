@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
+import os
 import signal
 import socket
+import webbrowser
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -228,6 +230,16 @@ def bound_socket(port: int) -> socket.socket:
             "or --port 0 for a free one"
         ) from error
     return listening
+
+
+def open_in_browser(address: str) -> None:
+    """Open an address in the user's browser, or say that it is to be opened by hand.
+
+    Without a screen nothing is started: a browser of the terminal would take the terminal away.
+    """
+    there = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+    if not there or not webbrowser.open(address):
+        print("no browser opened; open the address yourself", flush=True)
 
 
 async def _run(

@@ -249,6 +249,11 @@ def test_keys(watched: Watched) -> None:
     assert watched.state()["solo"] is None
     press("9")  # there is no ninth
     assert watched.state()["solo"] is None
+    far = watched.covered()
+    press("m")  # close to the mouth the skin fills the picture
+    assert watched.covered() > 1.5 * far
+    press("f")
+    assert watched.covered() == pytest.approx(far, rel=0.01)
     press("?")
     assert watched.page.is_visible("#help")
     press("Escape")

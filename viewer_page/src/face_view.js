@@ -17,6 +17,7 @@ import {
   Mesh,
   Points,
   PointsMaterial,
+  Vector3,
 } from "three";
 import { faceMaterial } from "./face_material.js";
 import { drawsInSoftware } from "./software.js";
@@ -155,6 +156,16 @@ export class FaceView {
     const points = this.vertices ?? this.cloud?.positions;
     if (points) box.setFromArray(points);
     return box;
+  }
+
+  /** A box around the mouth, one lip's width larger; empty where the lips are not known. */
+  mouthBounds() {
+    const box = new Box3();
+    for (const { name, ids } of this.topology?.landmarks ?? []) {
+      if (!name.startsWith("lips")) continue;
+      for (const id of ids) box.expandByPoint(new Vector3().fromArray(this.vertices, 3 * id));
+    }
+    return box.isEmpty() ? box : box.expandByScalar(0.5 * (box.max.x - box.min.x));
   }
 
   dispose() {

@@ -1,8 +1,11 @@
 // Spherical harmonics on the processor, and the half floats that hold their coefficients.
 
-/** Half floats (IEEE 754 binary16) as Float32Array. */
-export function halfFloats(halves) {
-  const table = new Float32Array(65536);
+let table = null;
+
+/** The values of all half floats (IEEE 754 binary16) by their bits: a copy would need twice the room. */
+export function halfFloats() {
+  if (table !== null) return table;
+  table = new Float32Array(65536);
   for (let bits = 0; bits < 65536; bits++) {
     const sign = bits & 0x8000 ? -1 : 1;
     const exponent = (bits >> 10) & 31;
@@ -11,18 +14,16 @@ export function halfFloats(halves) {
     else if (exponent === 31) table[bits] = fraction ? NaN : sign * Infinity;
     else table[bits] = sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
   }
-  const values = new Float32Array(halves.length);
-  for (let i = 0; i < halves.length; i++) values[i] = table[halves[i]];
-  return values;
+  return table;
 }
 
 const basis = new Float32Array(16);
 
 /**
- * Colour in the direction (x, y, z), of any length, from coefficients R G B R G B ... at `from`,
- * into `colours` at `to`.
+ * Colour in the direction (x, y, z), of any length, from half floats R G B R G B ... at `from`, into
+ * `colours` at `to`.
  */
-export function harmonicColour(coefficients, from, degree, x, y, z, colours, to) {
+export function harmonicColour(halves, from, degree, x, y, z, colours, to) {
   let count = 1;
   basis[0] = 0.28209479177387814;
   if (degree > 0) {
@@ -53,13 +54,14 @@ export function harmonicColour(coefficients, from, degree, x, y, z, colours, to)
     basis[15] = -0.5900435899266435 * x * (x * x - 3 * y * y);
     count = 16;
   }
+  const values = halfFloats();
   let red = 0.5;
   let green = 0.5;
   let blue = 0.5;
   for (let k = 0, at = from; k < count; k++, at += 3) {
-    red += basis[k] * coefficients[at];
-    green += basis[k] * coefficients[at + 1];
-    blue += basis[k] * coefficients[at + 2];
+    red += basis[k] * values[halves[at]];
+    green += basis[k] * values[halves[at + 1]];
+    blue += basis[k] * values[halves[at + 2]];
   }
   colours[to] = red > 0 ? red : 0;
   colours[to + 1] = green > 0 ? green : 0;

@@ -4,7 +4,7 @@
 //   state()            what is shown: time, playing, frames, toggles, errors (see below)
 //   play() pause() seek(seconds) step(frames) setLoop(on) setSpeed(factor)
 //   show({ splats, wireframe, landmarks, heat }) setHeatMax(mm) solo(index or null)
-//   lookFrom(yawDegrees, pitchDegrees)  goHome()
+//   lookFrom(yawDegrees, pitchDegrees)  goHome()  lookAtMouth()
 //   coverage()         share of the stage that is not background, number of colours
 //   pixel(x, y)        [r, g, b] of the stage at CSS pixels
 //   paintSplats(on)     splats by the page itself or by WebGL
@@ -22,6 +22,7 @@ function connectButtons(viewer) {
   element("loop").addEventListener("click", () => viewer.setLoop(!viewer.clock.loop));
   element("speed").addEventListener("change", (e) => viewer.setSpeed(Number(e.target.value)));
   element("front").addEventListener("click", () => viewer.stage.goHome());
+  element("mouth").addEventListener("click", () => viewer.lookAtMouth());
   element("screenshot").addEventListener("click", () => viewer.savePicture());
   element("theme").addEventListener("click", () => switchTheme(viewer));
   element("help-button").addEventListener("click", toggleHelp);
@@ -58,6 +59,7 @@ function connectKeys(viewer) {
     h: flip("heat"),
     s: flip("splats"),
     f: () => viewer.stage.goHome(),
+    m: () => viewer.lookAtMouth(),
     p: () => viewer.savePicture(),
     t: () => switchTheme(viewer),
     "?": toggleHelp,
@@ -111,6 +113,7 @@ async function start() {
     solo: (index) => viewer.solo(index),
     lookFrom: (yaw, pitch) => viewer.stage.lookFrom(yaw, pitch),
     goHome: () => viewer.stage.goHome(),
+    lookAtMouth: () => viewer.lookAtMouth(),
     coverage: () => coverage(viewer),
     pixel: (x, y) => pixelAt(viewer, x, y),
     paintSplats: (painted) => {

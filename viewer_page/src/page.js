@@ -51,7 +51,7 @@ export function placeLabels(results, places) {
       label.append(name, facts, errors);
       label.style.left = `${places[i].x}px`;
       label.style.top = `${places[i].y}px`;
-      label.style.maxWidth = `${places[i].width}px`;
+      label.style.maxWidth = `${places[i].width - 10}px`;
       return label;
     }),
   );

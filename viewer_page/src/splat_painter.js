@@ -16,14 +16,14 @@ import {
   UnsignedByteType,
 } from "three";
 import { DepthSort } from "./depth_sort.js";
-import { harmonicColour, halfFloats } from "./harmonics.js";
+import { harmonicColour } from "./harmonics.js";
 import { SHAPE_FLOATS, SplatPlaces } from "./splat_places.js";
 import { FRAME_FLOATS } from "./triangle_frames.js";
 
 const LOW_PASS = 0.3; // pixels squared, as in the shader
 const UNSEEN = 1 / 255; // what is left of the light behind a pixel that is done
-const SLOW_MS = 24; // a painting that takes longer is coarser the next time, while things move
-const FAST_MS = 14;
+const SLOW_MS = 25; // a painting that takes longer is coarser the next time, while things move
+const FAST_MS = 20;
 const COARSEST = 0.5;
 const TILE = 32; // pixels: its light stays in the processor's nearest cache
 const SEEN = 7; // floats of a projected splat
@@ -93,8 +93,8 @@ export class SplatPainter {
     for (let i = 0; i < count; i++) {
       this.reach[i] = 2 * Math.log(255 * shapes[SHAPE_FLOATS * i + 3]);
     }
-    this.coefficients = halfFloats(harmonics);
-    this.coefficientStride = harmonics.length / Math.max(1, count);
+    this.halves = harmonics;
+    this.halvesOfEach = harmonics.length / Math.max(1, count);
     this.colours = new Float32Array(3 * count);
     this.coloured = new Uint32Array(count); // in which painting a splat's colour was looked up
     this.painting = 0;
@@ -350,8 +350,8 @@ export class SplatPainter {
     const { positions } = this.places;
     const p = 3 * i;
     harmonicColour(
-      this.coefficients,
-      this.coefficientStride * i,
+      this.halves,
+      this.halvesOfEach * i,
       this.degree,
       positions[p] - world[12],
       positions[p + 1] - world[13],

@@ -74,6 +74,24 @@ export class Stage {
     const box = new Box3();
     for (const { view } of this.panes) box.union(view.bounds());
     if (box.isEmpty()) return;
+    this._home = this._before(box);
+    const distance = this._home.position.distanceTo(this._home.target);
+    this.camera.near = distance / 100;
+    this.camera.far = distance * 20;
+    this.goHome();
+  }
+
+  /** Put the camera in front of a box. */
+  frameBox(box) {
+    const { position, target } = this._before(box);
+    this.camera.position.copy(position);
+    this.controls.target.copy(target);
+    this.controls.update();
+    this.invalidate();
+  }
+
+  /** Where a camera stands that sees a box from the front below the labels, and what it looks at. */
+  _before(box) {
     const target = box.getCenter(new Vector3());
     const size = box.getSize(new Vector3());
     const slope = Math.tan((FIELD_OF_VIEW * Math.PI) / 360);
@@ -84,10 +102,7 @@ export class Stage {
     const needed = MARGIN * Math.max(size.y / free, (size.x * height) / width);
     const distance = needed / 2 / slope + size.z / 2;
     target.y += ((1 - free) * needed) / 2;
-    this.camera.near = distance / 100;
-    this.camera.far = distance * 20;
-    this._home = { position: target.clone().add(new Vector3(0, 0, distance)), target };
-    this.goHome();
+    return { position: target.clone().add(new Vector3(0, 0, distance)), target };
   }
 
   /** As `frameAll` where the camera still is at home: after the panes took another size. */

@@ -242,6 +242,13 @@ export class Viewer {
     placeLabels(this.solid, this.stage.layout());
   }
 
+  /** Come close to the mouth, from the front; the face as a whole where no lips are known. */
+  lookAtMouth() {
+    const box = this.solid.map((r) => r.view.mouthBounds()).find((one) => !one.isEmpty());
+    if (box) this.stage.frameBox(box);
+    else this.stage.goHome();
+  }
+
   setTheme(theme) {
     this.theme = theme;
     applyTheme(theme);

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from learn2talk.viewer.scene import Scene, load_scene
-from learn2talk.viewer.server import bound_socket, build_app, page_files
+from learn2talk.viewer.server import bound_socket, build_app, open_in_browser, page_files
 from tests.learn2talk.viewer.serving import running
 from tests.learn2talk.viewer.small_scene import moving, saved
 
@@ -253,3 +253,17 @@ def test_without_aiohttp_the_extra_is_named(scene: Scene, monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "aiohttp", None)
     with pytest.raises(ValueError, match=r"avsr-learn2talk\[viewer\]"):
         build_app(scene)
+
+
+def test_a_browser_is_started_only_where_there_is_a_screen(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", lambda address: not opened.append(address))
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    open_in_browser("http://127.0.0.1:1/")
+    assert opened == [] and "open the address yourself" in capsys.readouterr().out
+    monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
+    open_in_browser("http://127.0.0.1:1/")
+    assert opened == ["http://127.0.0.1:1/"] and capsys.readouterr().out == ""
