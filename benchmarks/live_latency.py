@@ -173,6 +173,8 @@ def page(report: Mapping[str, Any]) -> str:
     ]
     if report["pages"]:
         parts += ["## Sound to screen", PAGES_SAID, _pages_table(report["pages"]), _aim(report)]
+        if max(row["load"] for row in report["pages"]) > machine["cpu_count"]:
+            parts.append(BUSY_SAID)
     if report["look_ahead"]:
         parts += ["## What a shorter look-ahead costs", AHEAD_SAID, _ahead_table(report)]
     parts += [f"Left out: {what}: {why}." for what, why in report["left_out"].items()]
@@ -188,6 +190,11 @@ begins). A microphone's own delay before the browser and a monitor's after it ar
 frame reached its page is the same until the message is there. The algorithm alone waits for the \
 frame itself and its look-ahead: nothing is faster. With a file the page plays the sound later on \
 purpose, so that lips and voice fit; its latency is that delay."""
+
+BUSY_SAID = """\
+The load is the machine's before each row, what came before it included. Above the number of cores \
+other work had taken the time that computing and drawing need: such rows say what a busy machine \
+does, not what this one can."""
 
 AHEAD_SAID = """\
 Real sentences, pushed in pieces of 40 ms. A frame is computed as if the sound ended after its \
