@@ -65,7 +65,7 @@ DRIVEN = ("tracked", "speech", "other_speech", "still_face")
 
 
 def main(
-    stage: Positional[Literal["build", "films", "read", "report", "all"]],
+    stage: Positional[Literal["build", "films", "read", "report", "all"]] = "all",
     work: Path = Path("runs/talking_avatar"),
     data: Path | None = None,
     utterances: int = 20,
@@ -85,7 +85,8 @@ def main(
     use_one_thread()
     found = data or Path(os.environ.get("AVSR_DATA", ""))
     if not (found / "grid").is_dir():
-        raise ValueError(f"{found}: has no grid; give --data, or set AVSR_DATA")
+        print(f"{found}: has no grid, of which avatars are made; give --data, or set AVSR_DATA")
+        return
     sitting = _sitting(found, work, utterances)
     tests = [(code, text) for code, text in sitting["test"]]
     if stage in ("build", "all"):
@@ -217,7 +218,7 @@ def _film(
         pictures = np.stack(list(drawn))
         quality[name] = picture_quality(person, backdrop, shots, partial(_picture, pictures))
         target = work / name / f"{code}.mp4"
-        write_video(target, pictures, round(FPS), sound)
+        write_video(target, pictures, round(FPS), np.clip(sound, -1.0, 1.0))
         offsets[name] = _offset_in(target, landmarker, sound)
     still = np.median(film.pictures, axis=0).astype(np.uint8)
     quality["median_of_the_film"] = picture_quality(person, backdrop, shots, lambda _: still)
@@ -242,7 +243,7 @@ def _of_length(avatar: Avatar, motion: Motion, count: int) -> NDArray[np.float32
 
 def _save_sound(path: Path, sound: NDArray[np.float32]) -> None:
     if not path.is_file():
-        write_wav(path, sound)
+        write_wav(path, np.clip(sound, -1.0, 1.0))  # resampling overshoots by a little
 
 
 def _offset_in(path: Path, landmarker: Path, sound: NDArray[np.float32]) -> dict[str, Any] | None:

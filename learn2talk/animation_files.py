@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from avsr.files import read_audio, sha256_file, write_video
+from avsr.training.command import available_cores
 from learn2talk.animate import animate, checked_waveform
 from learn2talk.avatar.avatar_files import Avatar, load_avatar
 from learn2talk.avatar.avatar_film import FRONT, cameras_for, draw_avatar, motion_on_avatar
@@ -153,7 +154,9 @@ class _Animation:
         """The pictures of the film."""
         if self.avatar is None:
             return render_frames(self.motion.vertices, self.motion.template, size=self.size)
-        return draw_avatar(self.avatar, self.motion.vertices, self.cameras)
+        return draw_avatar(
+            self.avatar, self.motion.vertices, self.cameras, num_threads=available_cores()
+        )
 
     def sync_words(self) -> str:
         """What the judge says of the film's lips and sound."""

@@ -14,13 +14,16 @@ from numpy.typing import NDArray
 from learn2talk.articulation import CONTROLS, animate_head
 from learn2talk.avatar.cameras import PinholeCamera
 from learn2talk.avatar.films import TrackedFilm, TrackedPerson
-from learn2talk.drawing import Camera, Palette, face_camera, render_frames
+from learn2talk.drawing import Camera, Palette, render_frames
 from learn2talk.head import Head
-from learn2talk.head.eyelids import close_eyelids
+from learn2talk.head.eyelids import SIDES, close_eyelids
+from learn2talk.schema import FaceTemplate
 
+_MARGIN = 1.08
 DISTANCE_MM = 4000.0  # drawings are orthographic; from here a pinhole camera is nearly so
 TURNS = (-75.0, -45.0, -20.0, 0.0, 20.0, 45.0, 75.0)
 NODS = (-15.0, 0.0, 15.0)
+_CLOSURES = (0.25, 0.5, 0.75, 1.0, 1.0)  # of the lids: closed ones look like nothing else
 
 
 def drawn_person(
@@ -40,11 +43,11 @@ def drawn_person(
 
     Returns:
         One film a direction, each with all poses: each control of the articulation at half and at
-        full, some together, and eyes half and fully closed.
+        full, some together, and eyes that close.
     """
     template = head.template
     vertices = _poses(head)
-    view = face_camera(template)
+    view = _whole(template)
     films = []
     for turn in turns:
         for nod in nods:
@@ -66,6 +69,13 @@ def drawn_person(
             )
     straight = pinhole_of(Camera(view.centre, view.mm_per_picture), size)
     return TrackedPerson(template, tuple(films), straight)
+
+
+def _whole(template: FaceTemplate) -> Camera:
+    """A camera that shows the head with its neck and shirt."""
+    low, high = template.vertices[:, :2].min(axis=0), template.vertices[:, :2].max(axis=0)
+    centre = (float(low[0] + high[0]) / 2, float(low[1] + high[1]) / 2)
+    return Camera(centre, _MARGIN * float((high - low).max()))
 
 
 def pinhole_of(camera: Camera, size: int) -> PinholeCamera:
@@ -90,6 +100,7 @@ def _poses(head: Head) -> NDArray[np.float32]:
         curve[[place(name) for name in together]] = 0.8
         curves.append(curve)
     moved = animate_head(head, np.stack(curves))
-    rest = np.repeat(moved[:1], 2, axis=0)
-    blinks = close_eyelids(rest, head.template, np.array([[0.5, 0.5], [1.0, 1.0]]))
+    closed = np.repeat(np.array(_CLOSURES)[:, None], SIDES, axis=1)
+    rest = np.repeat(moved[:1], len(closed), axis=0)
+    blinks = close_eyelids(rest, head.template, closed)
     return np.concatenate([moved, blinks])
