@@ -23,6 +23,7 @@ from learn2talk.viewer.live_figures import spread
 
 Source = Literal["microphone", "file"]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+ARRIVALS_S = 2.0  # of frames that a page remembers
 SENTENCE = (
     "my mama and papa bought a map of the big blue bay and a small boat with five white sails "
     "for the baby who would rather have a puppy than go fishing before breakfast every morning "
@@ -134,10 +135,14 @@ def _visited(browser: Any, address: str, setting: Setting, seconds: float) -> li
         _until(page, "livePage.frames > 0")
     time.sleep(1.0)
     began = [page.evaluate("performance.timeOrigin + performance.now()") / 1000 for page in pages]
-    time.sleep(seconds)
+    arrivals: list[list[float]] = [[] for _ in pages]
+    for _ in range(max(1, round(seconds / ARRIVALS_S))):
+        time.sleep(ARRIVALS_S)
+        for page, known in zip(pages, arrivals, strict=True):
+            known += page.evaluate("livePage.arrivals")
     found = [
-        page.evaluate("({ arrivals: livePage.arrivals, delay: livePage.queue.delay })")
-        for page in pages
+        {"arrivals": known, "delay": page.evaluate("livePage.queue.delay")}
+        for page, known in zip(pages, arrivals, strict=True)
     ]
     ended = [page.evaluate("performance.timeOrigin + performance.now()") / 1000 for page in pages]
     for page in pages:

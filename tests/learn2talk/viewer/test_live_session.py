@@ -10,7 +10,9 @@ import torch
 
 from learn2talk.animate import animate
 from learn2talk.data.motion import animated_ids
-from learn2talk.files import TrainedStudent
+from learn2talk.default_student import default_student
+from learn2talk.files import TrainedStudent, load_student
+from learn2talk.metrics.closure import lip_gap_mm
 from learn2talk.models.student import Student, StudentConfig
 from learn2talk.streaming import LiveFace
 from learn2talk.viewer.live_session import (
@@ -117,6 +119,19 @@ def test_a_session_computes_a_little_at_a_time(trained) -> None:
     session.take(SoundPiece(speech(25), 0.0))
     session.compute()
     assert session.num_waiting == 640 * 15
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.003])  # digital silence, and that of a quiet room
+def test_the_bundled_students_mouth_is_closed_and_still_while_nobody_speaks(noise: float) -> None:
+    student = load_student(default_student())
+    session = LiveSession(LiveFace(student, look_ahead_frames=4))
+    sound = np.random.default_rng(0).normal(0, noise, 640 * 24).astype(np.float32)
+    session.take(SoundPiece(sound, 0.0))
+    lips = np.tile(student.template.vertices, (24, 1, 1))
+    lips[:, student.animated_ids] = np.stack([one.positions for one in session.finish()])
+    lips = lips[:, student.template.lip_ids]
+    assert lip_gap_mm(lips).max() < 0.8
+    assert np.abs(np.diff(lips, axis=0)).max() < 0.25  # mm from frame to frame
 
 
 def test_nothing_said_is_no_frames(trained) -> None:
