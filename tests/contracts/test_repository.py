@@ -82,7 +82,8 @@ def lines_matching(repository: Path, paths: list[Path], pattern: re.Pattern[str]
 
 
 BUNDLED = {  # their sizes are held by their own tests
-    Path(f"learn2talk/default_{name}_files") for name in ("student", "lip_reader", "judge")
+    Path(f"learn2talk/default_{name}_files")
+    for name in ("student", "lip_reader", "judge", "avatar")
 }
 
 
