@@ -19,7 +19,7 @@ from learn2talk.avatar.avatar_files import Avatar, load_avatar
 from learn2talk.avatar.avatar_film import FRONT, cameras_for, draw_avatar, motion_on_avatar
 from learn2talk.avatar.cameras import PinholeCamera
 from learn2talk.avatar.lip_sync import lip_sync
-from learn2talk.default_avatar import default_avatar
+from learn2talk.default_avatar import avatar_path
 from learn2talk.default_student import default_student
 from learn2talk.export.arkit import ArkitCurves, solve_arkit
 from learn2talk.export.curves import write_arkit_json, write_live_link_csv
@@ -30,7 +30,6 @@ from learn2talk.head_pose import without_head_pose
 from learn2talk.render import render_frames
 from learn2talk.schema import FaceTemplate, Motion
 
-BUILT_IN = "built-in"
 DEFAULT_SIZE = 512
 
 
@@ -84,7 +83,7 @@ def animate_file(
         raise ValueError(f"film size is {size} pixels; H.264 needs an even number, 512 is usual")
     if avatar is None and camera is not None:
         raise ValueError(f"camera {camera!r} looks at an avatar; give --avatar head.ply too")
-    head = _avatar(avatar)
+    head = None if avatar is None else load_avatar(avatar_path(avatar))
     trained = load_student(default_student() if student is None else student)
     waveform = checked_waveform(read_audio(audio), str(audio))
     given: str | Motion | None = style
@@ -101,9 +100,9 @@ def animate_file(
         said["head_motion_sha256"] = mover.provenance["weights_sha256"]
     if mover is not None or blinks:
         said |= {"blinks": blinks, "seed": seed}
-    if head is not None:
+    if head is not None and avatar is not None:
         motion, report = motion_on_avatar(motion, head)
-        said["avatar_sha256"] = sha256_file(_avatar_path(avatar))
+        said["avatar_sha256"] = sha256_file(avatar_path(avatar))
         if say is not None and report.jaw_regions:
             say(
                 f"carried over from {trained.template.topology}: the avatar's lips differ by up to "
@@ -124,14 +123,6 @@ def animate_file(
         if say is not None and out.suffix == ".mp4":
             say(f"{out}: {made.sync_words()}")
     return list(outs)
-
-
-def _avatar(avatar: Path | str | None) -> Avatar | None:
-    return None if avatar is None else load_avatar(_avatar_path(avatar))
-
-
-def _avatar_path(avatar: Path | str | None) -> Path:
-    return default_avatar() if avatar in (None, BUILT_IN) else Path(str(avatar))
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+BUILT_IN = "built-in"  # the word that stands for it where a file is asked for
 FOLDER = Path(__file__).with_name("default_avatar_files")
 
 
@@ -23,3 +24,8 @@ def default_avatar() -> Path:
             "(--avatar head.ply)"
         )
     return path
+
+
+def avatar_path(given: Path | str) -> Path:
+    """The file that was named, or the bundled one for the word "built-in"."""
+    return default_avatar() if str(given) == BUILT_IN else Path(given)

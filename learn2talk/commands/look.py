@@ -19,18 +19,21 @@ def view(
     """Look at talking faces side by side, with sound, on a page of this machine.
 
     Args:
-        results: 1 to 9 of .npz motion, .glb, .ply (avatar, 3D Gaussians, mesh). An avatar is moved
-            by the first motion of its topology among them.
+        results: 1 to 9 of .npz motion, .glb, .ply (avatar, 3D Gaussians, mesh), or "built-in", the
+            avatar of the package. An avatar is moved by the first motion of its topology here.
         audio: sound or video file with the speech.
         truth: motion (.npz) of the same topology: the errors are shown in millimetres.
         words: what was said and when: JSON of 'avsr transcribe', GRID's .align, or phone times.
         port: of 127.0.0.1; 0 takes a free one.
         browser: whether a browser is opened.
     """
+    from learn2talk.default_avatar import avatar_path
     from learn2talk.viewer.scene import load_scene
     from learn2talk.viewer.server import Served, open_in_browser, serve
 
-    scene = load_scene(results, audio=audio, truth=truth, words=words)
+    scene = load_scene(
+        [avatar_path(result) for result in results], audio=audio, truth=truth, words=words
+    )
     for note in scene.notes:
         print(f"note: {note}")
 

@@ -39,7 +39,8 @@ def test_they_are_what_they_are_used_as() -> None:
     model, _ = load_recognizer(default_lip_reader.default_lip_reader())
     assert "crops" in model.config.streams
     assert load_sync_expert(default_judge.default_judge(), "judge")[0].config.role == "judge"
-    avatar = load_avatar(default_avatar.default_avatar())
+    avatar = load_avatar(default_avatar.avatar_path("built-in"))
+    assert default_avatar.avatar_path("head.ply") == Path("head.ply")
     own = build_head().template
     assert avatar.template.topology == own.topology
     assert np.array_equal(avatar.template.triangles, own.triangles)
