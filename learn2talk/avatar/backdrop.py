@@ -14,13 +14,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate, max_pool2d
 
+# Grey levels within which the median is taken for the wall that goes on, and how far it may have
+# come in one round, pixels: near what is known a guess is good, farther in it is not.
+_WALL_LEVELS, _STEP = 12.0, 3
 _MEDIAN_OF = 120  # more pictures change it by less than the camera's noise
 
 
 @dataclass(frozen=True, eq=False)
 class Backdrop:
     """picture uint8 (H, W, 3) behind the head. hull bool (H, W): where the head, its hair and what
-    hangs on it may ever be; the picture is a guess there, and the film's own median elsewhere."""
+    hangs on it may ever be; there the picture is the film's own median where that goes on from the
+    outside, and a guess elsewhere."""
 
     picture: NDArray[np.uint8]
     hull: NDArray[np.bool_]
@@ -48,13 +52,15 @@ def backdrop_of(
         reach_share: how far hair may reach beyond the mesh, as a share of the head's width.
 
     Returns:
-        Inside the hull what is around it, carried inwards smoothly.
+        Inside the hull what is around it, carried inwards smoothly; as far as the film's median is
+        nearly that, from the outside in and up to the mesh, the median itself, so that a wall
+        beside the head is the wall and no work for splats.
     """
     columns = np.flatnonzero(head.any(axis=0))
     reach = max(1, round(reach_share * (columns[-1] - columns[0] + 1)))
     hull = _grown(head, reach) | _grown(close, max(1, reach // 8))
     still = torch.from_numpy(median_picture(pictures).astype(np.float32)).permute(2, 0, 1)
-    filled = _carried_inwards(still, ~hull) if not bool(hull.all()) else still
+    filled = _behind(still, hull, torch.from_numpy(head | close))
     picture = filled.permute(1, 2, 0).round().clamp(0, 255).byte().numpy()
     return Backdrop(np.ascontiguousarray(picture), hull.numpy())
 
@@ -76,6 +82,21 @@ def _grown(seen: NDArray[np.bool_], reach: int) -> Tensor:
         grown = max_pool2d(grown, 2 * step + 1, stride=1, padding=step)
         reach -= step
     return grown[0, 0] > 0
+
+
+def _behind(still: Tensor, hull: Tensor, mesh: Tensor) -> Tensor:
+    """The backdrop (3, H, W) of a median picture, which is known outside the hull (H, W)."""
+    known = ~hull
+    if not bool(known.any()):
+        return still
+    while True:
+        guess = _carried_inwards(still, known)
+        like = (still - guess).abs().amax(dim=0) < _WALL_LEVELS
+        near = max_pool2d(known[None, None].float(), 2 * _STEP + 1, stride=1, padding=_STEP)[0, 0]
+        more = known | (like & ~mesh & (near > 0))
+        if torch.equal(more, known):
+            return guess
+        known = more
 
 
 def _carried_inwards(picture: Tensor, known: Tensor) -> Tensor:

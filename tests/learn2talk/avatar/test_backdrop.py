@@ -26,6 +26,22 @@ def test_behind_the_head_is_what_is_around_it() -> None:
     assert np.abs(found.picture[32, 44].astype(int) - (20, 140, 210)).max() < 40
 
 
+def test_a_wall_that_goes_on_up_to_the_head_is_the_wall_itself() -> None:
+    """A slanting light on the wall: what is carried inwards is a guess, the film shows it."""
+    rows, columns = np.mgrid[:80, :80]
+    wall = np.stack([120 + rows, 60 + columns, np.full((80, 80), 90)], axis=2)
+    head = disc(80, 10)
+    hair = disc(80, 13) & ~head  # beyond the mesh, and unlike the wall
+    film = np.repeat(wall[None].astype(np.uint8), 3, axis=0)
+    film[:, head], film[:, hair] = 255, 20
+    found = backdrop_of(film, head, np.zeros_like(head), reach_share=0.8)
+    beside = found.hull & ~disc(80, 14)
+    assert beside.sum() > 500
+    assert (found.picture[beside] == film[0][beside]).all()
+    behind = found.picture[head | hair].astype(int)
+    assert np.abs(behind - wall[head | hair]).max() < 25  # nothing of head or hair in the guess
+
+
 def test_the_hull_reaches_far_about_the_hair_and_closely_about_the_neck() -> None:
     head, neck = np.zeros((100, 100), bool), np.zeros((100, 100), bool)
     head[30:50, 30:70] = True  # 40 wide: hair may reach 0.22 of it, 9 pixels
