@@ -107,7 +107,11 @@ def _classes_in(path: Path) -> list[str]:
     """Classes beyond tensors that a zip checkpoint names, found without unpickling it."""
     import torch
 
-    if not zipfile.is_zipfile(path):
+    try:
+        whole = zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # Python 3.11 raises of some damaged ends, 3.13 says no
+        whole = False
+    if not whole:
         raise ValueError(
             f"{path}: not a whole zip checkpoint as torch.save of PyTorch 1.6 and later writes it; "
             "copy it again, or save an older file anew with a current PyTorch"

@@ -51,6 +51,7 @@ def read(data: bytes, as_settings: bool) -> None:
     kept=st.floats(0, 1),
 )
 @example(zipped=False, as_settings=False, changes=[], kept=0.25)
+@example(zipped=True, as_settings=True, changes=[(7802, 2)], kept=1.0)  # "spans several disks"
 def test_changed_and_cut_files(
     zipped: bool, as_settings: bool, changes: list[tuple[int, int]], kept: float
 ) -> None:
