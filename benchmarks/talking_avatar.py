@@ -51,10 +51,9 @@ from learn2talk.avatar.build import (  # noqa: E402
     write_built,
 )
 from learn2talk.avatar.contact_sheet import evenly, sheet_of, write_png  # noqa: E402
-from learn2talk.avatar.films import FilmConfig, TrackedPerson, track_person  # noqa: E402
+from learn2talk.avatar.films import FilmConfig, Shot, TrackedPerson, track_person  # noqa: E402
 from learn2talk.avatar.lip_sync import lip_sync  # noqa: E402
 from learn2talk.avatar.quality import picture_quality, quality_facts  # noqa: E402
-from learn2talk.avatar.splat_training import Shot  # noqa: E402
 from learn2talk.face_benchmark.run import FaceBenchmark, benchmark_faces  # noqa: E402
 from learn2talk.fitting.procedural import head_model  # noqa: E402
 from learn2talk.schema import Motion  # noqa: E402
@@ -209,8 +208,8 @@ def _film(
     vertices = {name: _of_length(avatar, motion, count) for name, motion in motions.items()}
     vertices["still_avatar"] = np.repeat(avatar.template.vertices[None], count, axis=0)
     cameras = [person.camera_of(0, frame) for frame in range(count)]
-    backdrop = backdrop_of_person(person)
     shots = [Shot(0, int(frame)) for frame in np.flatnonzero(film.tracked)]
+    backdrop = backdrop_of_person(person, shots)
     quality, offsets = {}, {}
     _save_sound(work / "audio" / f"{code}.wav", sound)
     for name in DRIVEN:

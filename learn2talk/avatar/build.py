@@ -20,7 +20,7 @@ from avsr.files import sha256_file, write_json
 from learn2talk.avatar.avatar_files import Avatar, save_avatar
 from learn2talk.avatar.backdrop import Backdrop, backdrop_of, outline_of
 from learn2talk.avatar.drawn_person import drawn_person
-from learn2talk.avatar.films import FilmConfig, TrackedPerson, track_person
+from learn2talk.avatar.films import FilmConfig, Shot, TrackedPerson, track_person
 from learn2talk.avatar.quality import (
     PictureQuality,
     nearest_frame,
@@ -30,7 +30,7 @@ from learn2talk.avatar.quality import (
 )
 from learn2talk.avatar.rasterizer import render_splats
 from learn2talk.avatar.seeding import SeedConfig, in_picture, seed_splats
-from learn2talk.avatar.splat_training import Shot, SplatTrainingConfig, train_splats
+from learn2talk.avatar.splat_training import SplatTrainingConfig, train_splats
 from learn2talk.drawing import Palette
 from learn2talk.fitting.procedural import head_model
 from learn2talk.head import Head
@@ -111,7 +111,7 @@ def build_avatar(
             f"{', '.join(map(str, paths))}: {len(fitted)} frames with a face are left to fit; give "
             f"films with at least {MIN_FRAMES}"
         )
-    backdrop = backdrop_of_person(person)
+    backdrop = backdrop_of_person(person, fitted)
     made_by = _provenance(paths, config)
     shots = (fitted, held_out)
     return _fitted(person, backdrop, config, shots, made_by, backdrop.picture, say, progress)
@@ -131,7 +131,7 @@ def _fitted(
     from tqdm import tqdm
 
     fitted, held_out = shots
-    start = seed_splats(person, config.seeds)
+    start = seed_splats(person, config.seeds, fitted)
     say(
         f"{len(start)} splats, fitted to {len(fitted)} frames, {len(held_out)} held out; the "
         f"mesh's lips are {np.mean([f.lips_mm for f in person.films]):.1f} mm from the tracked ones"
@@ -200,9 +200,12 @@ def split_shots(person: TrackedPerson, held_out: float) -> tuple[list[Shot], lis
     return fitted, kept
 
 
-def backdrop_of_person(person: TrackedPerson) -> Backdrop:
-    """What stands behind the head in all films: hair hangs about its upper part, down to the mouth,
-    and closely around the jaw and the neck is what is behind them."""
+def backdrop_of_person(person: TrackedPerson, shots: Sequence[Shot]) -> Backdrop:
+    """What stands behind the head in all films, by the pictures of some frames.
+
+    Hair hangs about the head's upper part, down to the mouth; closely around the jaw and the neck
+    is what is behind them. Where the head may be is told by the tracked mesh of every frame.
+    """
     template = person.template
     upper, lower = (template.triangles[chosen] for chosen in _upper_and_lower(template))
     size = (person.camera.height, person.camera.width)
@@ -213,7 +216,7 @@ def backdrop_of_person(person: TrackedPerson) -> Backdrop:
             screen = np.stack([x, y, -z], axis=1)
             with_hair |= outline_of(screen, upper, size)
             close |= outline_of(screen, lower, size)
-    pictures = [picture for film in person.films for picture in film.pictures]
+    pictures = [person.films[shot.film].pictures[shot.frame] for shot in shots]
     return backdrop_of(pictures, with_hair, close)
 
 

@@ -56,6 +56,14 @@ class FilmConfig:
                 raise ValueError(f"films: {name} is {getattr(self, name)}; give more than 0")
 
 
+@dataclass(frozen=True)
+class Shot:
+    """One frame of one film of a person."""
+
+    film: int
+    frame: int
+
+
 @dataclass(frozen=True, eq=False)
 class TrackedFilm:
     """A film and the mesh that moves as its face does.

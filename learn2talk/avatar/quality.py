@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learn2talk.avatar.backdrop import Backdrop, median_picture
-from learn2talk.avatar.films import TrackedPerson
+from learn2talk.avatar.films import Shot, TrackedPerson
 from learn2talk.avatar.seeding import in_picture
-from learn2talk.avatar.splat_training import Shot
 from learn2talk.metrics.pictures import (
     WINDOW,
     peak_signal_to_noise_db,

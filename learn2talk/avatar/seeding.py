@@ -5,6 +5,7 @@ Axis letters: N splats, T frames, V vertices, F triangles, H W picture.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from learn2talk.avatar.binding import TriangleFrames, bind_to, posed_in, triangle_frames
 from learn2talk.avatar.cameras import PinholeCamera
-from learn2talk.avatar.films import TrackedPerson
+from learn2talk.avatar.films import Shot, TrackedPerson
 from learn2talk.avatar.splats import SH_C0, SH_COEFFICIENTS, BoundSplats, Splats
 from learn2talk.schema import FaceTemplate
 
@@ -63,19 +64,20 @@ class SeedConfig:
             raise ValueError(f"seeding: sh_degree is {self.sh_degree}; give 0, 1, 2 or 3")
 
 
-def seed_splats(person: TrackedPerson, config: SeedConfig) -> BoundSplats:
+def seed_splats(person: TrackedPerson, config: SeedConfig, shots: Sequence[Shot]) -> BoundSplats:
     """Splats to begin with, coloured by what the films show at their places.
 
     Args:
         person: tracked films.
         config: how many, and where.
+        shots: the frames, 1 or more, that may be looked at: those that are fitted.
 
     Returns:
         N bound splats, float32, of the degree that the configuration names.
     """
     template = person.template
     generator = np.random.default_rng(config.seed)
-    corners = _widest(person)
+    corners = _widest(person, shots)
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     area = np.linalg.norm(normals, axis=1) / 2.0
     outward = normals / np.maximum(2.0 * area, 1e-12)[:, None]
@@ -111,11 +113,11 @@ def seed_splats(person: TrackedPerson, config: SeedConfig) -> BoundSplats:
         sh=torch.zeros(len(ids), SH_COEFFICIENTS[config.sh_degree], 3),
     )
     bound = bind_to(rest, torch.from_numpy(ids), vertices, triangles)
-    bound.local.sh[:, 0] = (_colours(person, bound, outward) - 0.5) / SH_C0
+    bound.local.sh[:, 0] = (_colours(person, bound, outward, shots) - 0.5) / SH_C0
     return bound
 
 
-def _widest(person: TrackedPerson) -> NDArray[np.float64]:
+def _widest(person: TrackedPerson, shots: Sequence[Shot]) -> NDArray[np.float64]:
     """The corners (F, 3, 3) of each triangle in that frame, of up to 60, in which it is largest.
 
     At rest the lids are folded away and the lips hide what is inside: splats have no room there.
@@ -123,17 +125,19 @@ def _widest(person: TrackedPerson) -> NDArray[np.float64]:
     triangles = person.template.triangles
     widest = person.template.vertices.astype(np.float64)[triangles]
     largest = np.zeros(len(triangles))
-    places = [
-        (f, int(t)) for f, film in enumerate(person.films) for t in np.flatnonzero(film.tracked)
-    ]
-    chosen = np.linspace(0, len(places) - 1, min(len(places), _WIDEST_OF)).round().astype(int)
-    for film, frame in (places[i] for i in chosen):
-        corners = person.films[film].vertices[frame].astype(np.float64)[triangles]
+    for shot in _evenly(shots, _WIDEST_OF):
+        corners = person.films[shot.film].vertices[shot.frame].astype(np.float64)[triangles]
         normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         area = np.linalg.norm(normal, axis=1)
         larger = area > largest
         widest[larger], largest[larger] = corners[larger], area[larger]
     return widest
+
+
+def _evenly(shots: Sequence[Shot], most: int) -> list[Shot]:
+    """Up to ``most`` of the frames, evenly taken."""
+    places = np.linspace(0, len(shots) - 1, min(len(shots), most)).round().astype(int)
+    return [shots[place] for place in places]
 
 
 def _logit(opacity: NDArray[np.float64]) -> Tensor:
@@ -186,19 +190,21 @@ def _points_in(corners: NDArray[np.float64], generator: np.random.Generator) -> 
     return points
 
 
-def _colours(person: TrackedPerson, bound: BoundSplats, outward: NDArray[np.float64]) -> Tensor:
+def _colours(
+    person: TrackedPerson,
+    bound: BoundSplats,
+    outward: NDArray[np.float64],
+    shots: Sequence[Shot],
+) -> Tensor:
     """What the films show at the splats' places, (N, 3) in 0 to 1: the median of some frames.
 
     What faces away takes the mean colour of its region's splats that are seen.
     """
     template = person.template
     triangles = torch.from_numpy(template.triangles.astype(np.int64))
-    places = [
-        (f, int(t)) for f, film in enumerate(person.films) for t in np.flatnonzero(film.tracked)
-    ]
-    chosen = [places[i] for i in np.linspace(0, len(places) - 1, _COLOUR_FRAMES).astype(int)]
     seen = []
-    for film, frame in chosen:
+    for shot in _evenly(shots, _COLOUR_FRAMES):
+        film, frame = shot.film, shot.frame
         vertices = torch.from_numpy(person.films[film].vertices[frame])
         posed = posed_in(bound.local, triangle_frames(vertices, triangles), bound.triangle_ids)
         x, y, _ = in_picture(posed.positions.numpy(), person.camera_of(film, frame))

@@ -18,7 +18,7 @@ from torch import Tensor
 from learn2talk.avatar.backdrop import Backdrop
 from learn2talk.avatar.binding import posed_in, triangle_frames
 from learn2talk.avatar.cameras import PinholeCamera
-from learn2talk.avatar.films import TrackedPerson
+from learn2talk.avatar.films import Shot, TrackedPerson
 from learn2talk.avatar.pose_correction import PoseCorrection
 from learn2talk.avatar.rasterizer import render_splats
 from learn2talk.avatar.splats import BoundSplats, Splats
@@ -79,14 +79,6 @@ class SplatTrainingConfig:
                 raise ValueError(f"splat training: {name} is {getattr(self, name)}; give 0 or more")
         if not 0 <= self.unseen_opacity < 1 or self.ssim_weight > 1:
             raise ValueError(f"splat training: unseen_opacity or ssim_weight cannot be: {self}")
-
-
-@dataclass(frozen=True)
-class Shot:
-    """One frame of one film of a person."""
-
-    film: int
-    frame: int
 
 
 def train_splats(

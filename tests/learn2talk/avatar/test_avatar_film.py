@@ -23,6 +23,7 @@ from learn2talk.avatar.camera_files import write_cameras
 from learn2talk.avatar.camera_paths import front_camera
 from learn2talk.avatar.cameras import PinholeCamera
 from learn2talk.avatar.contact_sheet import evenly, sheet_of, write_png
+from learn2talk.avatar.films import Shot
 from learn2talk.avatar.lip_sync import lip_sync
 from learn2talk.avatar.seeding import SeedConfig, seed_splats
 from learn2talk.avatar.splat_files import write_splats
@@ -38,7 +39,8 @@ from tests.learn2talk.conftest import tiny_template
 def head() -> Avatar:
     """The procedural head, not fitted, with a camera and a red background."""
     person = small_person()
-    splats = seed_splats(person, SeedConfig(count=900, shell_share=0.0, body=True))
+    seeds = SeedConfig(count=900, shell_share=0.0, body=True)
+    splats = seed_splats(person, seeds, [Shot(1, 0), Shot(1, 10)])
     red = np.zeros((SIZE, SIZE, 3), np.uint8)
     red[..., 0] = 200
     return Avatar(splats, person.template, person.camera, red)

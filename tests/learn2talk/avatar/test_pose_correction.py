@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from avsr.video import rotation_matrices
-from learn2talk.avatar.films import TrackedPerson
+from learn2talk.avatar.films import Shot, TrackedPerson
 from learn2talk.avatar.pose_correction import PoseCorrection
 from learn2talk.avatar.seeding import SeedConfig, in_picture, seed_splats
-from learn2talk.avatar.splat_training import Shot, SplatTrainingConfig, train_splats
+from learn2talk.avatar.splat_training import SplatTrainingConfig, train_splats
 from tests.learn2talk.avatar.small_person import plain_backdrop, small_person
 
 
@@ -74,8 +74,8 @@ def test_a_turn_that_was_tracked_too_small_is_found() -> None:
         turn = np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]])
         films.append(replace(film, rotations=film.rotations @ turn))
     wrong = replace(person, films=tuple(films))
-    start = seed_splats(person, SeedConfig(count=700, shell_share=0.0, body=True))
     shots = [Shot(film, frame) for film in range(3) for frame in range(0, 20, 2)]
+    start = seed_splats(person, SeedConfig(count=700, shell_share=0.0, body=True), shots)
     config = SplatTrainingConfig(steps=250, pose_rate=0.05)
     _, found = train_splats(wrong, plain_backdrop(), start, shots, config)
     for film in (0, 2):

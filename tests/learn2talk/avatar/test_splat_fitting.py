@@ -15,12 +15,13 @@ from learn2talk.avatar.avatar_files import load_avatar
 from learn2talk.avatar.binding import pose_splats
 from learn2talk.avatar.build import (
     BuildConfig,
+    backdrop_of_person,
     build_avatar,
     build_procedural,
     split_shots,
     write_built,
 )
-from learn2talk.avatar.films import FilmConfig
+from learn2talk.avatar.films import FilmConfig, Shot
 from learn2talk.avatar.quality import (
     areas_of,
     compare,
@@ -31,7 +32,6 @@ from learn2talk.avatar.quality import (
 from learn2talk.avatar.rasterizer import render_splats
 from learn2talk.avatar.seeding import SeedConfig, seed_splats
 from learn2talk.avatar.splat_training import (
-    Shot,
     SplatTrainingConfig,
     cut_out,
     similarity,
@@ -49,7 +49,7 @@ FRAMES = [Shot(film, frame) for film in range(3) for frame in (0, 10, 14)]
 
 def test_seeds_lie_on_the_mesh_with_the_colours_of_the_film() -> None:
     person = small_person()
-    bound = seed_splats(person, SEEDS)
+    bound = seed_splats(person, SEEDS, FRAMES)
     assert len(bound) == 700
     assert bound.local.sh.shape == (700, 1, 3)
     vertices = torch.from_numpy(person.template.vertices)
@@ -69,7 +69,9 @@ def test_seeds_lie_on_the_mesh_with_the_colours_of_the_film() -> None:
 
 def test_seeds_depend_on_the_seed_alone() -> None:
     person = small_person()
-    one, same, other = (seed_splats(person, replace(SEEDS, seed=seed)) for seed in (1, 1, 2))
+    one, same, other = (
+        seed_splats(person, replace(SEEDS, seed=seed), FRAMES) for seed in (1, 1, 2)
+    )
     assert torch.equal(one.local.positions, same.local.positions)
     assert not torch.equal(one.triangle_ids, other.triangle_ids)
 
@@ -77,14 +79,14 @@ def test_seeds_depend_on_the_seed_alone() -> None:
 def test_the_body_belongs_to_the_backdrop_unless_asked_for() -> None:
     person = small_person()
     shirt = np.isin(person.template.triangles, person.template.regions["shirt"]).all(axis=1)
-    without = seed_splats(person, replace(SEEDS, body=False)).triangle_ids.numpy()
+    without = seed_splats(person, replace(SEEDS, body=False), FRAMES).triangle_ids.numpy()
     assert not shirt[without].any()
-    assert shirt[seed_splats(person, SEEDS).triangle_ids.numpy()].any()
+    assert shirt[seed_splats(person, SEEDS, FRAMES).triangle_ids.numpy()].any()
 
 
 def test_a_shell_stands_away_from_the_mesh_but_not_from_the_face() -> None:
     person = small_person()
-    bound = seed_splats(person, SeedConfig(count=1000, shell_share=0.5, sh_degree=1))
+    bound = seed_splats(person, SeedConfig(count=1000, shell_share=0.5, sh_degree=1), FRAMES)
     assert bound.local.sh.shape[1] == 4
     height = bound.local.positions[:, 1].abs()  # along the normal, in triangle sizes
     off = (height > 1e-4).numpy()
@@ -124,7 +126,7 @@ def test_similarity_is_the_metrics_of_grey_pictures() -> None:
 
 def test_a_cut_out_camera_sees_the_same_part() -> None:
     person = small_person()
-    splats = seed_splats(person, SEEDS)
+    splats = seed_splats(person, SEEDS, FRAMES)
     vertices = torch.from_numpy(person.template.vertices)
     triangles = torch.from_numpy(person.template.triangles.astype(np.int64))
     posed = pose_splats(splats, vertices, triangles)
@@ -151,7 +153,7 @@ def error_of(bound, shots) -> float:
 
 @pytest.mark.slow
 def test_fitting_brings_the_picture_nearer_and_is_repeatable() -> None:
-    person, start = small_person(), seed_splats(small_person(), SEEDS)
+    person, start = small_person(), seed_splats(small_person(), SEEDS, FRAMES)
     config = SplatTrainingConfig(steps=40, move_every=10, seed=3)
     seen: list[tuple[int, float]] = []
     before = start.local.positions.clone()
@@ -169,7 +171,7 @@ def test_fitting_brings_the_picture_nearer_and_is_repeatable() -> None:
 
 
 def test_unseen_splats_move_beside_others() -> None:
-    person, start = small_person(), seed_splats(small_person(), SEEDS)
+    person, start = small_person(), seed_splats(small_person(), SEEDS, FRAMES)
     gone = replace(
         start,
         local=replace(start.local, opacity_logits=start.local.opacity_logits.clone()),
@@ -185,7 +187,7 @@ def test_unseen_splats_move_beside_others() -> None:
 
 
 def test_nothing_to_fit_is_refused() -> None:
-    start = seed_splats(small_person(), SEEDS)
+    start = seed_splats(small_person(), SEEDS, FRAMES)
     with pytest.raises(ValueError, match="no frame to fit splats to"):
         train_splats(small_person(), plain_backdrop(), start, [], SplatTrainingConfig(steps=1))
 
@@ -199,6 +201,21 @@ def test_the_last_frames_of_each_film_are_held_out() -> None:
     assert not set(fitted) & set(kept)
     assert len(fitted) + len(kept) == 3 * frames
     assert split_shots(small_person(), 0.0)[1] == []
+
+
+def test_nothing_is_taken_from_the_pictures_that_are_held_out() -> None:
+    person = small_person()
+    fitted, kept = split_shots(person, 0.2)
+    painted = [film.pictures.copy() for film in person.films]
+    for shot in kept:
+        painted[shot.film][shot.frame] = 255
+    films = tuple(replace(f, pictures=p) for f, p in zip(person.films, painted, strict=True))
+    other = replace(person, films=films)
+    one, same = (seed_splats(who, SEEDS, fitted) for who in (person, other))
+    assert torch.equal(one.local.sh, same.local.sh)
+    first, second = (backdrop_of_person(who, fitted) for who in (person, other))
+    assert np.array_equal(first.picture, second.picture)
+    assert not np.array_equal(first.picture, backdrop_of_person(other, kept).picture)
 
 
 def test_figures_of_perfect_still_and_nearest_pictures() -> None:
