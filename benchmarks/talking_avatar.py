@@ -50,7 +50,8 @@ from learn2talk.avatar.build import (  # noqa: E402
     build_avatar,
     write_built,
 )
-from learn2talk.avatar.contact_sheet import evenly, sheet_of, write_png  # noqa: E402
+from learn2talk.avatar.contact_sheet import sheet_of, write_png  # noqa: E402
+from learn2talk.avatar.even_choice import evenly  # noqa: E402
 from learn2talk.avatar.films import FilmConfig, Shot, TrackedPerson, track_person  # noqa: E402
 from learn2talk.avatar.lip_sync import lip_sync  # noqa: E402
 from learn2talk.avatar.quality import picture_quality, quality_facts  # noqa: E402

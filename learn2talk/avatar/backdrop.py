@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate, max_pool2d
 
+from learn2talk.avatar.even_choice import evenly
+
 # Grey levels within which the median is taken for the wall that goes on, and how far it may have
 # come in one round, pixels: near what is known a guess is good, farther in it is not.
 _WALL_LEVELS, _STEP = 12.0, 3
@@ -67,7 +69,7 @@ def backdrop_of(
 
 def median_picture(pictures: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The median (H, W, 3) of pictures (T, H, W, 3), of up to 120 of them, evenly taken."""
-    taken = np.linspace(0, len(pictures) - 1, min(len(pictures), _MEDIAN_OF)).round().astype(int)
+    taken = evenly(len(pictures), _MEDIAN_OF)
     median: NDArray[np.uint8] = np.median(np.stack([pictures[i] for i in taken]), axis=0).astype(
         np.uint8
     )

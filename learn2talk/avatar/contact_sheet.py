@@ -47,8 +47,3 @@ def sheet_of(rows: Sequence[Sequence[NDArray[np.uint8]]]) -> NDArray[np.uint8]:
             top, left = i * (height + _GAP), j * (width + _GAP)
             sheet[top : top + height, left : left + width] = picture
     return sheet
-
-
-def evenly(count: int, most: int) -> list[int]:
-    """Up to ``most`` places out of ``count``, first and last among them, ascending."""
-    return sorted(set(np.linspace(0, count - 1, min(most, count)).round().astype(int).tolist()))

@@ -196,7 +196,7 @@ def _read(
         )
     say(
         f"{path}: {len(faces)} frames of {size[1]} x {size[0]}, a face in {count}"
-        + (f"; every {step}th is kept" if step > 1 else "")
+        + (f"; one picture in {step} is kept" if step > 1 else "")
         + (f"; {track.note}" if track.note else "")
     )
     return _Read(path, np.stack(pictures), step, track.landmarks, tracked)

@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from learn2talk.avatar.binding import TriangleFrames, bind_to, posed_in, triangle_frames
+from learn2talk.avatar.binding import bind_to, posed_in, quaternions_of, triangle_frames
 from learn2talk.avatar.cameras import PinholeCamera
+from learn2talk.avatar.even_choice import evenly
 from learn2talk.avatar.films import Shot, TrackedPerson
 from learn2talk.avatar.splats import SH_C0, SH_COEFFICIENTS, BoundSplats, Splats
 from learn2talk.schema import FaceTemplate
@@ -108,7 +109,7 @@ def seed_splats(person: TrackedPerson, config: SeedConfig, shots: Sequence[Shot]
     rest = Splats(
         positions=torch.from_numpy(points.astype(np.float32)),
         log_scales=torch.from_numpy(np.log(np.stack([wide, thin, wide], 1)).astype(np.float32)),
-        rotations=_aligned(frames, torch.from_numpy(ids)),
+        rotations=quaternions_of(frames.rotation)[torch.from_numpy(ids)],
         opacity_logits=_logit(np.where(away > 0, _SHELL_OPACITY, _SURFACE_OPACITY)),
         sh=torch.zeros(len(ids), SH_COEFFICIENTS[config.sh_degree], 3),
     )
@@ -125,7 +126,7 @@ def _widest(person: TrackedPerson, shots: Sequence[Shot]) -> NDArray[np.float64]
     triangles = person.template.triangles
     widest = person.template.vertices.astype(np.float64)[triangles]
     largest = np.zeros(len(triangles))
-    for shot in _evenly(shots, _WIDEST_OF):
+    for shot in _some(shots, _WIDEST_OF):
         corners = person.films[shot.film].vertices[shot.frame].astype(np.float64)[triangles]
         normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         area = np.linalg.norm(normal, axis=1)
@@ -134,21 +135,12 @@ def _widest(person: TrackedPerson, shots: Sequence[Shot]) -> NDArray[np.float64]
     return widest
 
 
-def _evenly(shots: Sequence[Shot], most: int) -> list[Shot]:
-    """Up to ``most`` of the frames, evenly taken."""
-    places = np.linspace(0, len(shots) - 1, min(len(shots), most)).round().astype(int)
-    return [shots[place] for place in places]
+def _some(shots: Sequence[Shot], most: int) -> list[Shot]:
+    return [shots[place] for place in evenly(len(shots), most)]
 
 
 def _logit(opacity: NDArray[np.float64]) -> Tensor:
     return torch.from_numpy(np.log(opacity / (1.0 - opacity)).astype(np.float32))
-
-
-def _aligned(frames: TriangleFrames, ids: Tensor) -> Tensor:
-    """Rotations (N, 4) that lie in their triangles: the frame's own."""
-    from learn2talk.avatar.binding import quaternions_of
-
-    return quaternions_of(frames.rotation)[ids]
 
 
 def _density(
@@ -203,7 +195,7 @@ def _colours(
     template = person.template
     triangles = torch.from_numpy(template.triangles.astype(np.int64))
     seen = []
-    for shot in _evenly(shots, _COLOUR_FRAMES):
+    for shot in _some(shots, _COLOUR_FRAMES):
         film, frame = shot.film, shot.frame
         vertices = torch.from_numpy(person.films[film].vertices[frame])
         posed = posed_in(bound.local, triangle_frames(vertices, triangles), bound.triangle_ids)

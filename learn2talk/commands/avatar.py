@@ -70,7 +70,8 @@ def _check_ply(out: Path) -> None:
 
 
 def _show_built(built: BuiltAvatar, out: Path, figures: Path, sheet: Path | None) -> None:
-    from learn2talk.avatar.contact_sheet import evenly, sheet_of, write_png
+    from learn2talk.avatar.contact_sheet import sheet_of, write_png
+    from learn2talk.avatar.even_choice import evenly
 
     for system, areas in built.quality.items():
         for area, quality in areas.items():

@@ -22,7 +22,8 @@ from learn2talk.avatar.avatar_film import (
 from learn2talk.avatar.camera_files import write_cameras
 from learn2talk.avatar.camera_paths import front_camera
 from learn2talk.avatar.cameras import PinholeCamera
-from learn2talk.avatar.contact_sheet import evenly, sheet_of, write_png
+from learn2talk.avatar.contact_sheet import sheet_of, write_png
+from learn2talk.avatar.even_choice import evenly
 from learn2talk.avatar.films import Shot
 from learn2talk.avatar.lip_sync import lip_sync
 from learn2talk.avatar.seeding import SeedConfig, seed_splats
@@ -224,8 +225,9 @@ def test_a_sheet_is_rows_of_pictures(tmp_path: Path) -> None:
         sheet_of([[one], [one[:3]]])
     write_png(tmp_path / "a.png", sheet)
     assert np.array_equal(read_video(tmp_path / "a.png")[0], sheet)
-    assert evenly(100, 3) == [0, 50, 99] or evenly(100, 3) == [0, 49, 99]
+    assert evenly(101, 3) == [0, 50, 100]
     assert evenly(2, 5) == [0, 1]
+    assert evenly(0, 5) == []
 
 
 def test_an_avatar_of_another_mesh_is_not_animated(speech: Path, tmp_path: Path) -> None:
