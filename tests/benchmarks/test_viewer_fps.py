@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -11,13 +10,12 @@ from avsr.files import read_json
 from benchmarks import viewer_fps
 from benchmarks.timing.clock import Row
 from learn2talk.head import build_head
+from tests.browser.headless import chromium_path
 
 
 @pytest.mark.browser
 def test_the_whole_benchmark_at_a_small_size(tmp_path: Path) -> None:
-    pytest.importorskip("playwright.sync_api", reason="browser: no playwright package")
-    if not any(map(shutil.which, viewer_fps.CHROMIUM)):
-        pytest.skip("browser: no chromium on PATH; run scripts/install_browser.sh")
+    chromium_path()
     viewer_fps.main(
         splats=(300,), degrees=(1,), width=320, height=240, seconds=0.3, rounds=1, out=tmp_path
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 
 from avsr.report import write_report
 from tests.avsr.made_up_report import MANY, made_up_readability, made_up_results, made_up_samples
+from tests.browser.headless import chromium
 
 pytestmark = pytest.mark.browser
 
@@ -69,18 +69,8 @@ class Watched:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="browser: no playwright package")
-    path = next(
-        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
-    )
-    if not path:
-        pytest.skip("browser: no chromium on PATH; run scripts/install_browser.sh")
-    with playwright.sync_playwright() as running:
-        # Containers run as root, where Chromium's sandbox refuses to start.
-        arguments = ["--no-sandbox", "--autoplay-policy=user-gesture-required"]
-        opened = running.chromium.launch(executable_path=path, args=arguments)
+    with chromium(["--autoplay-policy=user-gesture-required"]) as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture(params=[(PHONE, "light"), (1280, "light"), (1280, "dark")], ids=str)

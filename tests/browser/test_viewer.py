@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,13 +24,14 @@ from learn2talk.head import build_head
 from learn2talk.schema import FaceTemplate, Motion
 from learn2talk.viewer.scene import load_scene
 from learn2talk.viewer.server import build_app
+from tests.browser.headless import chromium
 from tests.learn2talk.viewer.serving import running
 
 pytestmark = pytest.mark.browser
 
 FRAMES, FPS = 50, 25.0
 # WebGL on the processor; containers run as root, where Chromium's sandbox refuses to start.
-ARGUMENTS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+ARGUMENTS = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 
 
 def jaw_opening(offset: float) -> np.ndarray:
@@ -87,16 +87,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="browser: no playwright package")
     pytest.importorskip("aiohttp", reason="the extra viewer is not installed")
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = next(filter(None, map(shutil.which, names)), "")
-    if not path:
-        pytest.skip("browser: no chromium on PATH; run scripts/install_browser.sh")
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=path, args=ARGUMENTS)
+    with chromium(ARGUMENTS) as opened:
         yield opened
-        opened.close()
 
 
 class Watched:
