@@ -200,18 +200,22 @@ def test_keys_start_and_stop_and_the_voice_is_heard_later_where_it_is_asked_for(
 
 
 def test_a_file_is_heard_as_much_later_as_its_lips_are_seen(visitor: Visitor) -> None:
-    visitor.page.click("#file")
-    visitor.until("document.body.dataset.state === 'running' && livePage.frames > 10")
-    assert re.search(r"Voice and lips are 318 ms behind it", visitor.status)
-    offsets = []
-    for _ in range(10):  # other work on the machine may disturb some
-        visitor.page.wait_for_timeout(200)
-        late = "livePage.meter.recent.latency - livePage.queue.delay"
-        offsets.append(abs(visitor.page.evaluate(late)))
-    # On an idle machine it is a few ms (benchmarks/live_latency.py); without the delay it were 318.
-    assert min(offsets) < 250
-    visitor.page.click("#file")
-    visitor.until("document.body.dataset.state === 'idle'")
+    late = "livePage.meter.recent.latency - livePage.queue.delay"
+    offsets = [1000.0]
+    for _ in range(5):  # other work on the machine may disturb some plays
+        before = visitor.page.evaluate("livePage.frames")
+        visitor.page.click("#file")
+        running = f"document.body.dataset.state === 'running' && livePage.frames > {before} + 10"
+        visitor.until(running)
+        assert re.search(r"Voice and lips are 318 ms behind it", visitor.status)
+        for _ in range(10):
+            visitor.page.wait_for_timeout(200)
+            offsets.append(abs(visitor.page.evaluate(late)))
+        visitor.page.click("#file")
+        visitor.until("document.body.dataset.state === 'idle'")
+        if min(offsets) < 80:
+            break
+    assert min(offsets) < 80  # half of what people notice
     assert visitor.page.evaluate("livePage.fileSound.source") is None
     # To its end, without being stopped.
     visitor.page.click("#file")
