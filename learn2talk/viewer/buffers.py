@@ -269,11 +269,10 @@ def splat_shapes(splats: Splats) -> NDArray[np.float32]:
     """Rows (N, 12) of `splats_description`, without a triangle."""
     import torch
 
-    turns = splats.rotations.detach().double().numpy()
-    turns = turns / np.linalg.norm(turns, axis=1, keepdims=True)
-    axes = _quaternion_matrices(turns)
-    scaled = axes * np.exp(splats.log_scales.detach().double().numpy())[:, None, :]
-    covariance = scaled @ np.swapaxes(scaled, 1, 2)
+    from learn2talk.avatar.ellipses import covariances
+
+    scales, turns = (part.detach().double() for part in (splats.log_scales, splats.rotations))
+    covariance = covariances(scales, turns).numpy()
     rows = np.zeros((len(splats), SPLAT_FLOATS), np.float32)
     rows[:, :3] = splats.positions.detach().numpy()
     rows[:, 3] = torch.sigmoid(splats.opacity_logits.detach()).numpy()
@@ -282,17 +281,6 @@ def splat_shapes(splats: Splats) -> NDArray[np.float32]:
     rows[:, 9] = covariance[:, 2, 2]
     rows[:, 10] = -1.0
     return rows
-
-
-def _quaternion_matrices(turns: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rotation matrices (N, 3, 3) of unit quaternions w x y z (N, 4)."""
-    w, x, y, z = turns.T
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-    ]
-    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
 
 
 def wav_bytes(waveform: NDArray[np.float32], sample_rate_hz: int) -> bytes:
