@@ -60,7 +60,7 @@ def gather(
     """Write one ``hypotheses.jsonl`` of all systems.
 
     Args:
-        test_folder: of :func:`avsr.noisy_test.build`.
+        test_folder: of :func:`avsr.noisy_test_building.build`.
         files: at least one.
         out: JSONL file to write.
         given: what the systems heard and saw, where a file does not say so.

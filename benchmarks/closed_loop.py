@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT))  # a script sees its own folder; its modules are n
 
 from avsr.command_line import run_command  # noqa: E402
 from avsr.files import read_json, write_atomically, write_json  # noqa: E402
-from avsr.noisy_test import build  # noqa: E402
+from avsr.noisy_test_building import build  # noqa: E402
 from avsr.tables import markdown, percent, spread  # noqa: E402
 from avsr.training.command import use_one_thread  # noqa: E402
 from benchmarks.published.paths import scrubbed  # noqa: E402

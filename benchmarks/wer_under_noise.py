@@ -36,8 +36,9 @@ from avsr.conditions import Bootstrap  # noqa: E402
 from avsr.corpora.speechocean762 import LISTS, ambience_and_babble  # noqa: E402
 from avsr.data.noise_bank import NoiseConfig  # noqa: E402
 from avsr.files import read_json, read_jsonl, write_atomically, write_json, write_jsonl  # noqa: E402
-from avsr.noisy_test import NoisyTest, NoisyTestConfig, build  # noqa: E402
+from avsr.noisy_test import NoisyTest  # noqa: E402
 from avsr.noisy_test_audit import audit_test  # noqa: E402
+from avsr.noisy_test_building import NoisyTestConfig, build  # noqa: E402
 from avsr.noisy_test_decoding import SeeingSystem, decode_by_ear, decode_with_video  # noqa: E402
 from avsr.recognize_files import AdapterChoice  # noqa: E402
 from avsr.report import write_outputs  # noqa: E402

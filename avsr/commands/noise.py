@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from avsr.noisy_test import NoisyTestConfig
+from avsr.noisy_test_building import NoisyTestConfig
 
 Kind = Literal["ours", "transformers", "pocketsphinx", "moonshine", "command"]
 
@@ -22,7 +22,7 @@ def build(
         config: corpus, noise, levels, rooms.
         processes: that share the work; the test does not depend on it.
     """
-    from avsr.noisy_test import build as build_test
+    from avsr.noisy_test_building import build as build_test
 
     test = build_test(config, out, processes=processes)
     noise = test.facts["noise"]

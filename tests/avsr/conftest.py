@@ -1,4 +1,4 @@
-"""A tiny prepared corpus of random arrays, its tokenizer, and an untrained recogniser."""
+"""A tiny prepared corpus of random arrays, its tokenizer, an untrained recogniser, a noisy test."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from avsr.data.manifest import (
     load_prepared,
     save_prepared,
 )
+from avsr.noisy_test_building import build
+from tests.avsr.made_up_noisy_test import make_place, settings
 
 TEXTS = ("bin blue at a one now", "set red by b two please", "lay green in c three soon")
 
@@ -123,3 +125,16 @@ def recognizer_file(
     path = tmp_path_factory.mktemp("recognizer") / "best.safetensors"
     save_recognizer(path, recognizer, tokenizer, {"valid_wer": "1.0"})
     return path
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three utterances of two speakers, two talkers, noise, and a room."""
+    return make_place(tmp_path_factory.mktemp("place"))
+
+
+@pytest.fixture(scope="module")
+def built_test(place: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("built") / "test"
+    build(settings(place), folder)
+    return folder

@@ -37,7 +37,7 @@ LEVELS = {
             "avsr.threads avsr.live avsr.live_mouth avsr.stream"
             " avsr.long_form avsr.transcript_files avsr.transcribe_imported"
             " avsr.transcribe avsr.evaluate avsr.export avsr.evaluate_whisper avsr.conditions"
-            " avsr.shared_work avsr.noisy_test avsr.noisy_test_files"
+            " avsr.shared_work avsr.noisy_test avsr.noisy_test_building avsr.noisy_test_files"
             " avsr.noisy_test_audit avsr.noisy_test_decoding avsr.hypothesis_files avsr.score_files"
             " avsr.compare avsr.summaries avsr.adapters avsr.sound_lists avsr.recognize_files"
             " avsr.audit avsr.score"

@@ -11,7 +11,7 @@ import pytest
 from avsr.data.manifest import load_prepared
 from avsr.files import read_json, read_jsonl
 from avsr.models.recognizer import Recognizer, RecognizerConfig
-from avsr.noisy_test import NoisyTestConfig, build
+from avsr.noisy_test_building import NoisyTestConfig, build
 from avsr.training.loop import TrainConfig
 from avsr.training.recognizer import save_recognizer
 from learn2talk import closed_loop_benchmark
